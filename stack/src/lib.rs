@@ -1,0 +1,1 @@
+//! shunt's engine.
