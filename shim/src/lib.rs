@@ -1,1 +1,29 @@
-//! libshunt.so.
+//! libshunt.so: libc symbols in, region operations or the real system call out.
+//!
+//! Everything here runs inside somebody else's program: before its `main`, in its signal handlers, between its `fork`
+//! and `exec`, at its exit. Therefore no std, no heap, no libc call on any path, and no panic that can be reached.
+
+#![no_std]
+
+mod errno;
+mod fds;
+mod hooks;
+mod kernel;
+mod log;
+mod own;
+mod signals;
+mod thread;
+mod user_memory;
+
+/// Nothing reaches this: it is here because a library without std must name what happens. The message is one
+/// `write`, for whatever state the program is in.
+#[panic_handler]
+fn internal_error(_: &core::panic::PanicInfo<'_>) -> ! {
+    log::internal_error();
+    kernel::abort()
+}
+
+/// Precompiled `core` names the unwinder's personality although nothing unwinds (`panic = "abort"`).
+#[cfg(debug_assertions)]
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}

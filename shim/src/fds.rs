@@ -1,0 +1,137 @@
+//! The process's table: descriptor number -> what it is. A lookup is one load.
+//!
+//! One word per descriptor in a private, lazily populated mapping that is sized once by the hard limit, so it never
+//! moves and needs no lock. fork() copies it. Zero means "the kernel's", which also stands for every number that
+//! the table does not reach: a descriptor we do not know is never anything but the kernel's.
+
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use crate::kernel;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Entry {
+    /// A plain kernel descriptor, or none.
+    Kernel,
+    /// A TCP socket that has neither connected nor listened. All duplicates of one description carry the same
+    /// `serial`, by which the decision finds them.
+    Undecided { serial: u32 },
+    /// An accelerated connection; `socket` is its handle in the region.
+    Connection { socket: u32 },
+    /// Listens in the kernel and in the region.
+    Listener { socket: u32 },
+    /// An epoll instance; `instance` is the events side's number for it.
+    Epoll { instance: u32 },
+    /// One of ours, which the program must neither see nor hit.
+    Own { slot: u32 },
+}
+
+const UNDECIDED: u64 = 1;
+const CONNECTION: u64 = 2;
+const LISTENER: u64 = 3;
+const EPOLL: u64 = 4;
+const OWN: u64 = 5;
+
+impl Entry {
+    fn encode(self) -> u64 {
+        let (kind, value) = match self {
+            Entry::Kernel => return 0,
+            Entry::Undecided { serial } => (UNDECIDED, serial),
+            Entry::Connection { socket } => (CONNECTION, socket),
+            Entry::Listener { socket } => (LISTENER, socket),
+            Entry::Epoll { instance } => (EPOLL, instance),
+            Entry::Own { slot } => (OWN, slot),
+        };
+        kind << 56 | u64::from(value)
+    }
+
+    fn decode(word: u64) -> Entry {
+        let value = word as u32;
+        match word >> 56 {
+            UNDECIDED => Entry::Undecided { serial: value },
+            CONNECTION => Entry::Connection { socket: value },
+            LISTENER => Entry::Listener { socket: value },
+            EPOLL => Entry::Epoll { instance: value },
+            OWN => Entry::Own { slot: value },
+            _ => Entry::Kernel,
+        }
+    }
+}
+
+static TABLE: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
+static SIZE: AtomicUsize = AtomicUsize::new(0);
+/// No entry at or above this number was ever set: walks end here.
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// More than the kernel's default ceiling (fs.nr_open); the mapping costs memory only where it is touched.
+const LARGEST_TABLE: usize = 1 << 21;
+
+/// Makes the table; called once, before anything is entered.
+pub(crate) fn create(hard_limit: u64) -> kernel::Outcome {
+    let size = usize::try_from(hard_limit).unwrap_or(LARGEST_TABLE).clamp(1024, LARGEST_TABLE);
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
+    // SAFETY: a new anonymous mapping.
+    let address = unsafe { kernel::call(libc::SYS_mmap, [0, size * 8, protection, flags, usize::MAX, 0]) }?;
+    TABLE.store(address as *mut AtomicU64, Ordering::Relaxed);
+    // ORDERING: whoever sees the size sees the address.
+    SIZE.store(size, Ordering::Release);
+    Ok(size)
+}
+
+#[inline(always)]
+fn word(fd: i32) -> Option<&'static AtomicU64> {
+    let index = fd as usize;
+    // ORDERING: pairs with `create`. A negative number is a huge index.
+    if index >= SIZE.load(Ordering::Acquire) {
+        return None;
+    }
+    // SAFETY: inside the mapping, which is zeroed and never unmapped.
+    Some(unsafe { &*TABLE.load(Ordering::Relaxed).add(index) })
+}
+
+#[inline(always)]
+pub(crate) fn lookup(fd: i32) -> Entry {
+    match word(fd) {
+        // ORDERING: what the entry's handle names was prepared before it was entered.
+        Some(word) => match word.load(Ordering::Acquire) {
+            0 => Entry::Kernel,
+            set => Entry::decode(set),
+        },
+        None => Entry::Kernel,
+    }
+}
+
+/// Enters `entry` and returns what stood there. False numbers are ignored.
+pub(crate) fn replace(fd: i32, entry: Entry) -> Entry {
+    let Some(word) = word(fd) else { return Entry::Kernel };
+    if entry != Entry::Kernel {
+        USED.fetch_max(fd as usize + 1, Ordering::Relaxed);
+    }
+    // ORDERING: publishes what the handle names, and takes over what another thread entered.
+    Entry::decode(word.swap(entry.encode(), Ordering::AcqRel))
+}
+
+/// Changes `fd` from `old` to `new` only if it still is `old`: another thread may have closed it meanwhile.
+pub(crate) fn exchange(fd: i32, old: Entry, new: Entry) -> bool {
+    if new != Entry::Kernel {
+        USED.fetch_max(fd as usize + 1, Ordering::Relaxed);
+    }
+    // ORDERING: as `replace`.
+    word(fd).is_some_and(|word| {
+        word.compare_exchange(old.encode(), new.encode(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    })
+}
+
+/// Whether an entry for `fd` could be kept at all.
+pub(crate) fn reaches(fd: i32) -> bool {
+    word(fd).is_some()
+}
+
+/// Every descriptor of `first..=last` that is not plainly the kernel's.
+pub(crate) fn entries(first: u32, last: u32) -> impl Iterator<Item = (i32, Entry)> {
+    let end = USED.load(Ordering::Relaxed).min(last as usize + 1);
+    (first as usize..end).filter_map(|index| {
+        let fd = index as i32;
+        Some((fd, lookup(fd))).filter(|(_, entry)| *entry != Entry::Kernel)
+    })
+}

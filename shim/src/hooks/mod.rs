@@ -1,0 +1,8 @@
+//! The libc symbols we stand in for, and what each does.
+//!
+//! `table` names every one of them once. The families below implement them: they take the program's arguments as they
+//! came, and return a value or an errno.
+
+mod signals;
+mod table;
+mod trampolines;

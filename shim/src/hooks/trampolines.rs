@@ -1,0 +1,56 @@
+//! Functions that stable Rust cannot define: those with variable arguments, and `vfork`, which returns twice.
+//!
+//! On x86-64 a variable argument of integer class travels in the same register as a fixed one, so a jump to
+//! a function of fixed arity is all it takes.
+
+use core::arch::naked_asm;
+
+macro_rules! variadic {
+    ($($name:ident)+ = $implementation:path) => {$(
+        /// # Safety
+        /// As the function of this name in the manual.
+        #[allow(unreachable_pub, reason = "exported by name")]
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name() {
+            naked_asm!("jmp {}", sym $implementation)
+        }
+    )+};
+}
+
+/// The child runs on this thread's memory until it execs or exits, and this thread sleeps so long: a mark in the thread's
+/// block is enough to keep the child's calls away from our tables. The return address is held in a
+/// register over the call, because the child's calls overwrite the stack where it was.
+///
+/// # Safety
+/// As vfork(2).
+#[allow(unreachable_pub, reason = "exported by name")]
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vfork() -> libc::pid_t {
+    naked_asm!(
+        "pop rdx",
+        "mov rsi, qword ptr [rip + shunt_thread@GOTTPOFF]",
+        "mov byte ptr fs:[rsi + {mark}], 1",
+        "mov eax, {number}",
+        "syscall",
+        "push rdx",
+        "test rax, rax",
+        "jz 2f",
+        "mov byte ptr fs:[rsi + {mark}], 0",
+        "js 3f",
+        "2:",
+        "ret",
+        "3:",
+        "neg eax",
+        "mov edi, eax",
+        "jmp {failed}",
+        mark = const crate::thread::BORROWED_MEMORY_OFFSET,
+        number = const libc::SYS_vfork,
+        failed = sym vfork_failed,
+    )
+}
+
+extern "C" fn vfork_failed(error: core::ffi::c_int) -> libc::pid_t {
+    crate::errno::give_back(Err(crate::kernel::Errno::from_raw_os_error(error)))
+}
