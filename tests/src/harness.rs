@@ -1,0 +1,133 @@
+//! Runs the cases one after another, each in a rig of its own and in a process of its own, so that neither a hang nor an
+//! abort of one touches the next.
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use crate::program::Program;
+use crate::rig::{Rig, shunt_binary};
+use crate::stage::{Placement, Stage};
+use crate::{Outcome, ensure};
+
+/// One case, run once for each of its placements.
+pub struct Case {
+    pub name: &'static str,
+    pub placements: &'static [Placement],
+    /// After so many seconds it counts as failed and is ended.
+    pub limit_seconds: u64,
+    pub run: fn(&Stage) -> Outcome,
+}
+
+/// The command line: words that select cases by a part of their name (`redis`, `curl/both`), or `--list`.
+pub fn main(groups: &[&[Case]]) -> ExitCode {
+    let cases: Vec<&Case> = groups.iter().copied().flatten().collect();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, name] = words.as_slice()
+        && flag == "--one"
+    {
+        return run_one(&cases, name);
+    }
+    let selected: Vec<(&Case, Placement)> = cases
+        .iter()
+        .flat_map(|&case| case.placements.iter().map(move |&placement| (case, placement)))
+        .filter(|&(case, placement)| selects(&words, &full_name(case, placement)))
+        .collect();
+    if words.iter().any(|word| word == "--list") {
+        selected.iter().for_each(|&(case, placement)| println!("{}", full_name(case, placement)));
+        return ExitCode::SUCCESS;
+    }
+    if let Err(why) = prerequisites(&selected) {
+        eprintln!("{why}");
+        return ExitCode::FAILURE;
+    }
+    run_all(&selected)
+}
+
+fn selects(words: &[String], name: &str) -> bool {
+    let mut parts = words.iter().filter(|word| !word.starts_with("--")).peekable();
+    parts.peek().is_none() || parts.any(|part| name.contains(part.as_str()))
+}
+
+fn full_name(case: &Case, placement: Placement) -> String {
+    format!("{}/{}", case.name, placement.name())
+}
+
+fn prerequisites(selected: &[(&Case, Placement)]) -> Outcome {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    ensure!(is_root, "the real programs need root and the rig: run scripts/test.sh as root");
+    let shunt = shunt_binary();
+    let needed = selected.iter().any(|&(_, placement)| placement != Placement::Kernel);
+    ensure!(
+        !needed || (shunt.exists() && shunt.with_file_name("libshunt.so").exists()),
+        "{} and libshunt.so beside it are missing: run scripts/test.sh, or cargo build --release",
+        shunt.display()
+    );
+    ensure!(!selected.is_empty(), "no case has such a name: --list shows them");
+    Ok(())
+}
+
+fn run_all(selected: &[(&Case, Placement)]) -> ExitCode {
+    let prefix = std::env::var("RIG").unwrap_or_else(|_| format!("shunt-test-{}", std::process::id()));
+    let rig = Rig::named(&prefix);
+    let began = Instant::now();
+    let mut failed = Vec::new();
+    for &(case, placement) in selected {
+        let name = full_name(case, placement);
+        let started = Instant::now();
+        let outcome = in_own_process(&rig, case, &name);
+        let took = started.elapsed().as_secs_f32();
+        match outcome {
+            Ok(()) => println!("ok      {name} ({took:.1} s)"),
+            Err(why) => {
+                println!("FAILED  {name} ({took:.1} s): {why}");
+                failed.push(name);
+            }
+        }
+    }
+    for name in &failed {
+        println!("failed: {name}");
+    }
+    println!("real programs: {} s", began.elapsed().as_secs());
+    println!("{} passed, {} failed", selected.len() - failed.len(), failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The rig belongs to this side of the process boundary: it goes down whatever the case did.
+fn in_own_process(rig: &Rig, case: &Case, name: &str) -> Outcome {
+    let _raised = rig.raise()?;
+    let this = std::env::current_exe().map_err(|e| format!("where this program lies: {e}"))?;
+    let mut command = Command::new(this);
+    command.args(["--one", name]).env("RIG", rig.prefix());
+    let case_process = Program::start(&format!("{}-case", rig.prefix()), command, &std::env::temp_dir())?;
+    let ended = case_process.wait(Duration::from_secs(case.limit_seconds))?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    let why = ended.stdout.trim();
+    if why.is_empty() {
+        Err(format!("the case itself broke ({}){}", ended.status, ended.said()))
+    } else {
+        Err(why.to_owned())
+    }
+}
+
+fn run_one(cases: &[&Case], name: &str) -> ExitCode {
+    let wanted = cases
+        .iter()
+        .flat_map(|&case| case.placements.iter().map(move |&placement| (case, placement)))
+        .find(|&(case, placement)| full_name(case, placement) == name);
+    let Some((case, placement)) = wanted else {
+        println!("no such case: {name}");
+        return ExitCode::FAILURE;
+    };
+    let outcome = Stage::new(Rig::named(&std::env::var("RIG").unwrap_or_default()), placement)
+        .and_then(|stage| (case.run)(&stage).map_err(|why| format!("{why}{}", stage.complaints())));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            println!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Unmodified programs from Debian's packages, in the rig, with shunt at the server, at the client, at both, and at
+//! neither. Run by scripts/test.sh; by hand: `cargo test --release -p shunt-tests --test real_programs -- redis`.
+
+mod coexistence;
+mod curl;
+mod death;
+mod iperf3;
+mod nginx;
+mod python;
+mod redis;
+mod sockperf;
+mod wrk;
+
+use std::process::ExitCode;
+
+use shunt_tests::harness;
+
+fn main() -> ExitCode {
+    harness::main(&[
+        curl::CASES,
+        wrk::CASES,
+        redis::CASES,
+        iperf3::CASES,
+        sockperf::CASES,
+        python::CASES,
+        coexistence::CASES,
+        death::CASES,
+    ])
+}
