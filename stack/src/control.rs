@@ -1,0 +1,1 @@
+//! What programs and the keeper say to each other.

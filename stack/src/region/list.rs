@@ -1,0 +1,167 @@
+//! Doubly linked lists threaded through the items of a slab.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// An item's place in one list: slot indices, 0 for none.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Link {
+    pub next: u32,
+    pub prev: u32,
+}
+
+/// The ends of a list and its length.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct List {
+    pub first: u32,
+    pub last: u32,
+    pub len: u32,
+}
+
+/// Where the links of one kind of list are kept.
+///
+/// An index that names no item yields `None`; the list operations then stop: a corrupted list is short, never a loop
+/// without end, because every walk is bounded by `len`.
+pub trait Links {
+    fn link(&mut self, index: u32) -> Option<&mut Link>;
+}
+
+impl List {
+    pub const EMPTY: Self = Self { first: 0, last: 0, len: 0 };
+
+    pub fn is_empty(&self) -> bool {
+        self.first == 0
+    }
+
+    pub fn push_back(&mut self, links: &mut impl Links, index: u32) {
+        let Some(link) = links.link(index) else { return };
+        *link = Link { next: 0, prev: self.last };
+        match links.link(self.last) {
+            Some(last) if self.last != 0 => last.next = index,
+            _ => self.first = index,
+        }
+        self.last = index;
+        self.len = self.len.wrapping_add(1);
+    }
+
+    pub fn push_front(&mut self, links: &mut impl Links, index: u32) {
+        let Some(link) = links.link(index) else { return };
+        *link = Link { next: self.first, prev: 0 };
+        match links.link(self.first) {
+            Some(first) if self.first != 0 => first.prev = index,
+            _ => self.last = index,
+        }
+        self.first = index;
+        self.len = self.len.wrapping_add(1);
+    }
+
+    /// Puts `index` behind `after`, which is in this list; in front of all when `after` is 0.
+    pub fn insert_after(&mut self, links: &mut impl Links, after: u32, index: u32) {
+        if after == 0 {
+            return self.push_front(links, index);
+        }
+        if after == self.last {
+            return self.push_back(links, index);
+        }
+        let Some(next) = links.link(after).map(|l| l.next) else { return };
+        let Some(link) = links.link(index) else { return };
+        *link = Link { next, prev: after };
+        if let Some(l) = links.link(after) {
+            l.next = index;
+        }
+        if let Some(l) = links.link(next) {
+            l.prev = index;
+        }
+        self.len = self.len.wrapping_add(1);
+    }
+
+    pub fn pop_front(&mut self, links: &mut impl Links) -> Option<u32> {
+        let index = self.first;
+        if index == 0 {
+            return None;
+        }
+        self.remove(links, index);
+        Some(index)
+    }
+
+    /// Takes `index`, which is in this list, out of it.
+    pub fn remove(&mut self, links: &mut impl Links, index: u32) {
+        let Some(link) = links.link(index) else {
+            *self = Self::EMPTY;
+            return;
+        };
+        let Link { next, prev } = core::mem::take(link);
+        if prev == 0 {
+            self.first = next;
+        } else if let Some(l) = links.link(prev) {
+            l.next = next;
+        }
+        if next == 0 {
+            self.last = prev;
+        } else if let Some(l) = links.link(next) {
+            l.prev = prev;
+        }
+        self.len = self.len.wrapping_sub(1);
+    }
+
+    /// The links agree with each other and with the length.
+    pub fn check(&self, links: &mut impl Links) -> bool {
+        let (mut at, mut prev, mut seen) = (self.first, 0, 0);
+        while at != 0 && seen <= self.len {
+            let Some(link) = links.link(at) else { return false };
+            if link.prev != prev {
+                return false;
+            }
+            (prev, at, seen) = (at, link.next, seen + 1);
+        }
+        at == 0 && prev == self.last && seen == self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Ten([Link; 10]);
+    impl Links for Ten {
+        fn link(&mut self, index: u32) -> Option<&mut Link> {
+            self.0.get_mut(index as usize)
+        }
+    }
+
+    fn order(list: &List, links: &mut Ten) -> Vec<u32> {
+        assert!(list.check(links));
+        let mut out = Vec::new();
+        let mut at = list.first;
+        while at != 0 {
+            out.push(at);
+            at = links.0[at as usize].next;
+        }
+        out
+    }
+
+    #[test]
+    fn keeps_the_order_in_which_items_were_put() {
+        let (mut list, mut links) = (List::EMPTY, Ten([Link::default(); 10]));
+        for index in [3, 4, 5] {
+            list.push_back(&mut links, index);
+        }
+        list.push_front(&mut links, 1);
+        list.insert_after(&mut links, 3, 9);
+        list.insert_after(&mut links, 0, 8);
+        assert_eq!(order(&list, &mut links), [8, 1, 3, 9, 4, 5]);
+        list.remove(&mut links, 3);
+        list.remove(&mut links, 5);
+        assert_eq!(list.pop_front(&mut links), Some(8));
+        assert_eq!(order(&list, &mut links), [1, 9, 4]);
+    }
+
+    #[test]
+    fn an_index_outside_the_slab_is_refused() {
+        let (mut list, mut links) = (List::EMPTY, Ten([Link::default(); 10]));
+        list.push_back(&mut links, 77);
+        assert!(list.is_empty());
+        assert!(!List { first: 77, last: 77, len: 1 }.check(&mut links));
+    }
+}

@@ -1,0 +1,25 @@
+//! The region: one mapping that holds everything, as plain data without pointers.
+//!
+//! Unsafe code lives here and in `link::xsk`; the rooms above see slices, slabs and lists.
+
+pub mod frames;
+pub mod gate;
+pub mod handle;
+mod layout;
+pub mod list;
+mod mapping;
+pub mod slab;
+pub mod slots;
+pub mod table;
+pub mod wheel;
+
+pub use frames::{FrameId, FrameMeta, Frames, HEADROOM, Purpose, Tenure};
+pub use gate::Gate;
+pub use handle::Handle;
+pub use layout::{LAYOUT_VERSION, Sizes};
+pub use list::{Link, Links, List};
+pub use mapping::{AttachError, Region};
+pub use slab::Slab;
+pub use slots::{ProcessSlot, WakerSlot};
+pub use table::{One, Table};
+pub use wheel::{TimerLink, Wheel};

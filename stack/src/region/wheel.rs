@@ -1,0 +1,199 @@
+//! The hashed timer wheel (Varghese and Lauck): one slot a tick, an entry waits in the slot of its deadline.
+
+use super::table::{One, Table};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Nanoseconds of one tick, about a millisecond.
+pub const TICK_SHIFT: u32 = 20;
+pub const SLOTS: usize = 4096;
+
+/// An entry's place in the wheel.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TimerLink {
+    next: u32,
+    prev: u32,
+    /// The tick at which it is due; 0 when it is not armed.
+    tick: u32,
+}
+
+impl TimerLink {
+    pub fn is_armed(&self) -> bool {
+        self.tick != 0
+    }
+}
+
+/// Where the links of the timed things are.
+pub trait Timed {
+    fn timer(&mut self, entry: u32) -> Option<&mut TimerLink>;
+}
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
+#[repr(C)]
+pub struct WheelHead {
+    /// All ticks up to and including this one have been worked off.
+    now: u32,
+    armed: u32,
+    occupied: [u64; SLOTS / 64],
+}
+
+pub struct Wheel {
+    head: One<WheelHead>,
+    slots: Table<u32>,
+}
+
+pub fn tick_of(nanos: u64) -> u32 {
+    // 2^32 ticks are 52 days of uptime; the comparison below wraps.
+    (nanos >> TICK_SHIFT) as u32
+}
+
+impl Wheel {
+    pub(crate) fn new(head: One<WheelHead>, slots: Table<u32>) -> Self {
+        Self { head, slots }
+    }
+
+    pub(crate) fn format(&mut self, now: u64) {
+        self.head.now = tick_of(now);
+        self.head.armed = 0;
+        self.head.occupied = [0; SLOTS / 64];
+        self.slots.fill(0);
+    }
+
+    pub fn armed(&self) -> u32 {
+        self.head.armed
+    }
+
+    /// Sets `entry` to fire at `deadline`, rounded up to a tick; an armed one is moved.
+    pub fn arm(&mut self, timed: &mut impl Timed, entry: u32, deadline: u64) {
+        let soonest = self.head.now.wrapping_add(1);
+        let mut tick = tick_of(deadline.saturating_add((1 << TICK_SHIFT) - 1));
+        if (tick.wrapping_sub(soonest) as i32) < 0 {
+            tick = soonest;
+        }
+        // 0 means "not armed".
+        tick = tick.max(1);
+        match timed.timer(entry) {
+            Some(link) if link.tick == tick => return,
+            Some(link) if link.is_armed() => self.disarm(timed, entry),
+            Some(_) => {}
+            None => return,
+        }
+        let slot = tick as usize % SLOTS;
+        let Some(first) = self.slots.get_mut(slot) else { return };
+        let next = core::mem::replace(first, entry);
+        if let Some(link) = timed.timer(entry) {
+            *link = TimerLink { next, prev: 0, tick };
+        }
+        if let Some(link) = timed.timer(next) {
+            link.prev = entry;
+        }
+        self.head.occupied[slot / 64] |= 1 << (slot % 64);
+        self.head.armed += 1;
+    }
+
+    pub fn disarm(&mut self, timed: &mut impl Timed, entry: u32) {
+        let Some(link) = timed.timer(entry) else { return };
+        if !link.is_armed() {
+            return;
+        }
+        let TimerLink { next, prev, tick } = core::mem::take(link);
+        let slot = tick as usize % SLOTS;
+        if let Some(link) = timed.timer(next) {
+            link.prev = prev;
+        }
+        match timed.timer(prev) {
+            Some(link) => link.next = next,
+            None => {
+                if let Some(first) = self.slots.get_mut(slot) {
+                    *first = next;
+                }
+                if next == 0 {
+                    self.head.occupied[slot / 64] &= !(1 << (slot % 64));
+                }
+            }
+        }
+        self.head.armed = self.head.armed.saturating_sub(1);
+    }
+
+    /// Takes out one entry that is due at `now`; none when time has caught up.
+    pub fn pop_due(&mut self, timed: &mut impl Timed, now: u64) -> Option<u32> {
+        let target = tick_of(now);
+        while (target.wrapping_sub(self.head.now) as i32) > 0 {
+            let tick = self.head.now.wrapping_add(1);
+            if let Some(entry) = self.due_in_slot(timed, tick) {
+                self.disarm(timed, entry);
+                return Some(entry);
+            }
+            self.head.now = tick;
+            if self.head.armed == 0 {
+                self.head.now = target;
+            }
+        }
+        None
+    }
+
+    fn due_in_slot(&mut self, timed: &mut impl Timed, tick: u32) -> Option<u32> {
+        let slot = tick as usize % SLOTS;
+        if self.head.occupied[slot / 64] & (1 << (slot % 64)) == 0 {
+            return None;
+        }
+        let mut entry = *self.slots.get(slot)?;
+        let mut steps = self.head.armed;
+        while entry != 0 && steps > 0 {
+            let link = timed.timer(entry)?;
+            // An entry of a later revolution stays; one left behind by a jump of the clock fires late, not never.
+            if (link.tick.wrapping_sub(tick) as i32) <= 0 {
+                return Some(entry);
+            }
+            (entry, steps) = (link.next, steps - 1);
+        }
+        None
+    }
+
+    /// No timer fires before this time (nanoseconds); `u64::MAX` when none is armed.
+    pub fn next_deadline(&self) -> u64 {
+        if self.head.armed == 0 {
+            return u64::MAX;
+        }
+        let start = self.head.now.wrapping_add(1) as usize % SLOTS;
+        let words = SLOTS / 64;
+        for step in 0..=words {
+            let word = (start / 64 + step) % words;
+            let mut bits = self.head.occupied[word];
+            if step == 0 {
+                bits &= u64::MAX << (start % 64);
+            } else if step == words {
+                bits &= !(u64::MAX << (start % 64));
+            }
+            if bits != 0 {
+                let slot = word * 64 + bits.trailing_zeros() as usize;
+                let ahead = (slot + SLOTS - start) % SLOTS + 1;
+                return (u64::from(self.head.now) + ahead as u64) << TICK_SHIFT;
+            }
+        }
+        u64::MAX
+    }
+
+    /// Every link of every slot agrees with its neighbours, its slot and the count.
+    pub fn check(&self, timed: &mut impl Timed) -> bool {
+        let mut seen = 0;
+        for (slot, &first) in self.slots.iter().enumerate() {
+            let marked = self.head.occupied[slot / 64] & (1 << (slot % 64)) != 0;
+            if marked != (first != 0) {
+                return false;
+            }
+            let (mut entry, mut prev) = (first, 0);
+            while entry != 0 {
+                let Some(link) = timed.timer(entry) else { return false };
+                if link.prev != prev || link.tick as usize % SLOTS != slot || seen > self.head.armed {
+                    return false;
+                }
+                (prev, entry, seen) = (entry, link.next, seen + 1);
+            }
+        }
+        seen == self.head.armed
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! What a shard counts. One table: the status page and the docs come from it.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq)]
+        #[repr(C)]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// Name, meaning and value of each.
+            pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Frames taken from the card.
+    rx_frames,
+    /// Bytes of these.
+    rx_bytes,
+    /// Frames given to the card.
+    tx_frames,
+    /// Bytes of these.
+    tx_bytes,
+    /// Packets between two sockets of this region.
+    loopback_frames,
+    /// Descriptors of a ring that named no frame of ours.
+    ring_bad_descriptor,
+    /// Frames dropped because none was free for a reply or a copy.
+    no_frame,
+    /// Frames too short for what they claim, or not IPv4.
+    ip_malformed,
+    /// IPv4 header checksums that were wrong.
+    ip_bad_checksum,
+    /// Packets to an address that is not ours.
+    ip_not_ours,
+    /// Fragments, which we do not put together.
+    ip_fragments,
+    /// Packets of a protocol that we do not speak.
+    ip_other_protocol,
+    /// ICMP errors about one of our flows.
+    icmp_errors,
+    /// Packets that waited for the address of a neighbour.
+    neighbour_missing,
+    /// TCP segments received.
+    tcp_segments_in,
+    /// TCP segments sent.
+    tcp_segments_out,
+    /// Segments whose header contradicts itself.
+    tcp_malformed,
+    /// TCP checksums that were wrong.
+    tcp_bad_checksum,
+    /// Segments for which there is no socket.
+    tcp_no_socket,
+    /// Resets sent.
+    tcp_resets_out,
+    /// Resets received and believed.
+    tcp_resets_in,
+    /// Segments outside the receive window.
+    tcp_out_of_window,
+    /// Segments dropped because their timestamp was old (PAWS).
+    tcp_old_timestamp,
+    /// Segments queued beyond a hole.
+    tcp_out_of_order,
+    /// Segments that brought nothing new.
+    tcp_duplicates,
+    /// Segments sent again.
+    tcp_retransmissions,
+    /// Of these, after three duplicate ACKs.
+    tcp_fast_retransmissions,
+    /// Retransmission timeouts.
+    tcp_timeouts,
+    /// Probes of a closed window.
+    tcp_window_probes,
+    /// Challenge ACKs (RFC 5961).
+    tcp_challenge_acks,
+    /// Connections that we opened.
+    connections_opened_active,
+    /// Connections that peers opened to us.
+    connections_opened_passive,
+    /// Connections ended by a reset or a timeout.
+    connections_aborted,
+    /// SYNs dropped because the SYN queue was full.
+    syn_queue_overflows,
+    /// Final ACKs dropped because the accept queue was full.
+    accept_queue_overflows,
+    /// Calls refused because a table of the region was full.
+    table_full,
+    /// Bytes that programs handed to us.
+    bytes_sent,
+    /// Bytes that programs took from us.
+    bytes_received,
+    /// Times that a dead owner of the lock was replaced.
+    recoveries,
+}

@@ -1,0 +1,152 @@
+//! The shard: everything that one lock protects.
+//!
+//! This is data; the rooms (`ip`, `tcp`, `wait`, `socket`) are the functions over it. A shard is reached through
+//! [`crate::drive::Stack::enter`], or owned outright in a simulation.
+
+pub mod counters;
+mod entries;
+mod outbox;
+
+pub use counters::Counters;
+pub use entries::{Entry, EntryHead, EntryRef};
+pub use outbox::Outbox;
+
+use crate::ip::net::Net;
+use crate::region::{Frames, List, One, Region, Slab, Table, Wheel};
+use crate::socket::Reference;
+use crate::tcp::{Connection, Listener, Request, TimeWait};
+use crate::wait::{Epoll, WakerId, Watch};
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+/// Buckets of the table of listeners, by port.
+pub const LISTEN_BUCKETS: usize = 1024;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
+#[repr(C)]
+pub struct ShardHead {
+    /// Keys the connection table and the sequence numbers.
+    pub key: [u64; 2],
+    /// State of the generator behind [`Shard::random`].
+    random: u64,
+    /// When the shard was last pumped, in nanoseconds.
+    pub now: u64,
+    /// The entry that is being changed: after a death in the middle it alone is reset.
+    pub changing: EntryRef,
+    pub outbox: outbox::Ends,
+    pub pad: u32,
+}
+
+pub struct Shard {
+    pub head: One<ShardHead>,
+    pub frames: Frames,
+    pub outbox: Outbox,
+    pub connections: Slab<Connection>,
+    pub requests: Slab<Request>,
+    pub time_waits: Slab<TimeWait>,
+    pub listeners: Slab<Listener>,
+    pub watches: Slab<Watch>,
+    pub epolls: Slab<Epoll>,
+    pub references: Slab<Reference>,
+    /// For each process slot, the references that it holds.
+    pub held_by: Table<List>,
+    /// Buckets of the connection table.
+    pub flows: Table<u32>,
+    /// Buckets of the table of listeners.
+    pub ports: Table<u32>,
+    pub wheel: Wheel,
+    pub net: Net,
+    pub counters: One<Counters>,
+    /// What is to be done once the lock is released.
+    pub after: After,
+    pub index: u32,
+    pub region: Region,
+}
+
+/// What a turn in the shard leaves to be done outside of the lock. Each process has its own.
+#[derive(Default)]
+pub struct After {
+    /// Threads to wake: their rings are claimed already.
+    pub wake: Vec<WakerId>,
+    /// One bit for each link whose TX ring got frames.
+    pub kick: u64,
+    /// The keeper has something to do: a neighbour to resolve, or it was parked.
+    pub keeper: bool,
+}
+
+impl Shard {
+    /// Makes zeroed memory a shard.
+    pub(crate) fn format(&mut self, key: [u64; 2], now: u64) {
+        let random = key[0] ^ key[1].rotate_left(32) | 1;
+        *self.head = ShardHead { key, random, now, ..ShardHead::new_zeroed() };
+        self.frames.format();
+        self.connections.format();
+        self.requests.format();
+        self.time_waits.format();
+        self.listeners.format();
+        self.watches.format();
+        self.epolls.format();
+        self.references.format();
+        self.wheel.format(now);
+        if let Some(gate) = self.region.gate(self.index) {
+            gate.deadline.store(u64::MAX, Ordering::Relaxed);
+        }
+    }
+
+    /// A number that an outsider cannot foresee from others he sees (xorshift, keyed at creation).
+    pub fn random(&mut self) -> u64 {
+        let mut x = self.head.random.max(1);
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.head.random = x;
+        x.wrapping_mul(self.head.key[1] | 1).rotate_left(29)
+    }
+
+    /// Marks `entry` as the one being changed.
+    pub fn changing(&mut self, entry: Entry) {
+        self.head.changing = entry.as_ref();
+    }
+
+    /// Every invariant of every table. Linear in their sizes: for tests and debug builds.
+    pub fn check(&mut self) -> Result<(), &'static str> {
+        let slabs = self.connections.check()
+            && self.requests.check()
+            && self.time_waits.check()
+            && self.listeners.check()
+            && self.watches.check()
+            && self.epolls.check()
+            && self.references.check();
+        if !slabs {
+            return Err("a slab's free stack disagrees with its tags");
+        }
+        if !self.frames.check() {
+            return Err("the frame pool's free stack disagrees with the tenures");
+        }
+        if !self.check_entries() {
+            return Err("the connection table or the timer wheel holds what is not there");
+        }
+        crate::tcp::check(self)?;
+        crate::wait::check(self)?;
+        crate::socket::check(self)
+    }
+
+    /// Brings a shard whose owner died in the middle back into order: what was being changed is reset, all else
+    /// goes on.
+    pub fn recover(&mut self, now: u64) {
+        self.counters.recoveries += 1;
+        self.connections.recover();
+        self.requests.recover();
+        self.time_waits.recover();
+        self.listeners.recover();
+        self.watches.recover();
+        self.epolls.recover();
+        self.references.recover();
+        let changing = core::mem::take(&mut self.head.changing);
+        crate::tcp::recover(self, changing);
+        self.recover_entries(now, crate::tcp::belongs_in_table);
+        crate::socket::recover(self);
+        crate::wait::recover(self);
+    }
+}

@@ -1,0 +1,57 @@
+//! Frames that are ready to leave, in order. The pump moves them to a TX ring.
+
+use super::Shard;
+use crate::region::{FrameId, Table};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default)]
+#[repr(C)]
+pub struct Ends {
+    taken: u32,
+    put: u32,
+}
+
+/// A ring that cannot overflow: it has a place for every frame, and a frame is in it once at most.
+pub struct Outbox {
+    ring: Table<u32>,
+}
+
+impl Outbox {
+    pub(crate) fn new(ring: Table<u32>) -> Self {
+        Self { ring }
+    }
+}
+
+impl Shard {
+    /// Queues the packet of `frame`, which is complete, for the link in its metadata. A frame that is on its way
+    /// already is left alone.
+    pub fn transmit(&mut self, frame: FrameId) {
+        let Some(meta) = self.frames.meta_mut(frame) else { return };
+        if meta.in_flight != 0 {
+            return;
+        }
+        meta.in_flight = 1;
+        let put = self.head.outbox.put;
+        let mask = self.outbox.ring.len() - 1;
+        if let Some(entry) = self.outbox.ring.get_mut(put as usize & mask) {
+            *entry = frame.0;
+        }
+        self.head.outbox.put = put.wrapping_add(1);
+    }
+
+    /// The frame that is next to leave.
+    pub fn next_out(&self) -> Option<FrameId> {
+        let Ends { taken, put } = self.head.outbox;
+        let mask = self.outbox.ring.len() - 1;
+        if taken == put { None } else { self.outbox.ring.get(taken as usize & mask).map(|&f| FrameId(f)) }
+    }
+
+    /// The frame that [`Shard::next_out`] named is on a ring now.
+    pub fn advance_outbox(&mut self) {
+        self.head.outbox.taken = self.head.outbox.taken.wrapping_add(1);
+    }
+
+    pub fn outbox_is_empty(&self) -> bool {
+        self.head.outbox.taken == self.head.outbox.put
+    }
+}

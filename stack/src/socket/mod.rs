@@ -1,0 +1,101 @@
+//! The BSD socket layer: what the calls mean.
+
+mod buffers;
+mod references;
+
+pub use buffers::{Sink, Source};
+pub use references::{Reference, adopt, drop_process, hold, let_go};
+
+use crate::region::{Handle, List};
+use crate::shard::Shard;
+use crate::tcp::{Connection, Listener};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A socket of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketRef {
+    Connection(Handle<Connection>),
+    Listener(Handle<Listener>),
+}
+
+/// A [`SocketRef`] as it is kept in the region: any bits are a value, most name nothing.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct RawSocketRef {
+    pub kind: u32,
+    pub handle: u32,
+}
+
+impl From<SocketRef> for RawSocketRef {
+    fn from(socket: SocketRef) -> Self {
+        match socket {
+            SocketRef::Connection(h) => Self { kind: 1, handle: h.raw() },
+            SocketRef::Listener(h) => Self { kind: 2, handle: h.raw() },
+        }
+    }
+}
+
+impl RawSocketRef {
+    pub fn decode(self) -> Option<SocketRef> {
+        match self.kind {
+            1 => Some(SocketRef::Connection(Handle::from_raw(self.handle))),
+            2 => Some(SocketRef::Listener(Handle::from_raw(self.handle))),
+            _ => None,
+        }
+    }
+}
+
+/// What connections and listeners have in common towards programs.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Socket {
+    /// Who wants to know of events: watch nodes.
+    pub watches: List,
+    /// Which processes hold it.
+    pub references: List,
+    /// Inode of the shadow.
+    pub inode: u64,
+    /// SO_RCVTIMEO and SO_SNDTIMEO in nanoseconds; 0 for none.
+    pub receive_timeout: u64,
+    pub send_timeout: u64,
+    /// Pending error (SO_ERROR), an errno.
+    pub error: u32,
+    /// 1 for O_NONBLOCK, which belongs to the open file and so to all that share it.
+    pub nonblocking: u8,
+    pub pad: [u8; 3],
+}
+
+impl Shard {
+    /// The common part of a socket.
+    pub fn socket(&self, socket: SocketRef) -> Option<&Socket> {
+        match socket {
+            SocketRef::Connection(h) => self.connections.get(h).map(|c| &c.socket),
+            SocketRef::Listener(h) => self.listeners.get(h).map(|l| &l.socket),
+        }
+    }
+
+    pub fn socket_mut(&mut self, socket: SocketRef) -> Option<&mut Socket> {
+        match socket {
+            SocketRef::Connection(h) => self.connections.get_mut(h).map(|c| &mut c.socket),
+            SocketRef::Listener(h) => self.listeners.get_mut(h).map(|l| &mut l.socket),
+        }
+    }
+}
+
+/// The EPOLL bits that hold for `socket` now.
+pub fn readiness(s: &Shard, socket: SocketRef) -> u32 {
+    match socket {
+        SocketRef::Connection(h) => crate::tcp::readiness(s, h),
+        SocketRef::Listener(h) => crate::tcp::listener_readiness(s, h),
+    }
+}
+
+/// References and sockets agree with each other.
+pub fn check(s: &mut Shard) -> Result<(), &'static str> {
+    references::check(s)
+}
+
+/// Rebuilds the lists of references after a death.
+pub fn recover(s: &mut Shard) {
+    references::recover(s);
+}

@@ -1,0 +1,65 @@
+//! What a program may set on a TCP socket, with Linux's defaults.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Set by setsockopt; a listener's are inherited by what it accepts.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// 1 for TCP_NODELAY.
+    pub no_delay: u8,
+    /// 1 for TCP_CORK.
+    pub cork: u8,
+    /// 1 for SO_KEEPALIVE.
+    pub keep_alive: u8,
+    /// 1 for TCP_QUICKACK.
+    pub quick_ack: u8,
+    /// 1 for SO_LINGER with l_onoff set.
+    pub linger: u8,
+    pub pad: [u8; 3],
+    /// Seconds of SO_LINGER.
+    pub linger_time: u32,
+    /// Bytes of SO_SNDBUF and SO_RCVBUF, as getsockopt shows them.
+    pub send_buffer: u32,
+    pub receive_buffer: u32,
+    pub receive_low_water: u32,
+    /// TCP_MAXSEG; 0 for what the path allows.
+    pub max_segment: u32,
+    /// TCP_KEEPIDLE and TCP_KEEPINTVL in seconds, TCP_KEEPCNT.
+    pub keep_idle: u32,
+    pub keep_interval: u32,
+    pub keep_count: u32,
+    /// TCP_USER_TIMEOUT in milliseconds; 0 for none.
+    pub user_timeout: u32,
+    /// TCP_DEFER_ACCEPT in seconds; 0 for off.
+    pub defer_accept: u32,
+    /// TCP_SYNCNT; 0 for the default.
+    pub syn_count: u32,
+    /// TCP_NOTSENT_LOWAT; `u32::MAX` for none.
+    pub not_sent_low_water: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            no_delay: 0,
+            cork: 0,
+            keep_alive: 0,
+            quick_ack: 0,
+            linger: 0,
+            pad: [0; 3],
+            linger_time: 0,
+            send_buffer: 1 << 20,
+            receive_buffer: 1 << 20,
+            receive_low_water: 1,
+            max_segment: 0,
+            keep_idle: 7200,
+            keep_interval: 75,
+            keep_count: 9,
+            user_timeout: 0,
+            defer_accept: 0,
+            syn_count: 0,
+            not_sent_low_water: u32::MAX,
+        }
+    }
+}
