@@ -1,1 +1,5 @@
+mod fault;
+mod steer;
+#[cfg(test)]
+mod test_rig;
 fn main() {}
