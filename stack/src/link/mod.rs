@@ -1,1 +1,3 @@
 //! Where frames come from.
+
+pub mod xsk;
