@@ -2,9 +2,9 @@
 //! called `here`; `there` runs things in the second. Both go with the test. Without root there is nothing to test.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::net::addr::{SocketAddrArg, SocketAddrOpaque};
 use rustix::net::netdevice::name_to_index;

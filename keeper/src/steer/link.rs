@@ -2,15 +2,16 @@
 //!
 //! aya falls back to an attachment that outlives us and keeps the link's descriptor to itself, which programs must hold too.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::RawFd;
 
+use rustix::fd::{FromRawFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::Attachment;
 
 /// Native, or generic when the driver has no XDP.
 pub(super) fn attach(
-    program: BorrowedFd<'_>,
+    program: RawFd,
     ifindex: u32,
     generic_only: bool,
 ) -> Result<(OwnedFd, Attachment), Errno> {
@@ -52,20 +53,16 @@ struct LinkCreate {
     rest: [u64; 4],
 }
 
-fn create_link(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> Result<OwnedFd, Errno> {
-    let attributes = LinkCreate {
-        program: program.as_raw_fd() as u32,
-        ifindex,
-        attach_type: BPF_XDP,
-        flags,
-        rest: [0; 4],
-    };
+fn create_link(program: RawFd, ifindex: u32, flags: u32) -> Result<OwnedFd, Errno> {
+    let attributes =
+        LinkCreate { program: program as u32, ifindex, attach_type: BPF_XDP, flags, rest: [0; 4] };
     // SAFETY: the kernel reads `size_of::<LinkCreate>()` bytes of a live value and keeps no pointer to it.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw const attributes, size_of::<LinkCreate>())
     };
     if result < 0 {
-        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        return Err(errno.map_or(Errno::IO, Errno::from_raw_os_error));
     }
     // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
     Ok(unsafe { OwnedFd::from_raw_fd(result as i32) })

@@ -9,11 +9,12 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::Xdp;
+use rustix::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use crate::fault::Fault;
 
@@ -58,7 +59,7 @@ impl Steering {
             .map_err(Fault::of("the built-in BPF object"))?;
         steer.load().map_err(|error| Fault::new(explain_load(&error)))?;
         let fd = steer.fd().map_err(Fault::of("the XDP program"))?;
-        let (link, attachment) = link::attach(fd.as_fd(), ifindex, generic_only)
+        let (link, attachment) = link::attach(fd.as_fd().as_raw_fd(), ifindex, generic_only)
             .map_err(|errno| Fault::new(link::explain(device, errno)))?;
 
         let missing =
