@@ -1,1 +1,360 @@
-//! The pump.
+//! The pump, and one process's way into the shards.
+//!
+//! RX ring -> input -> timers -> output -> TX ring -> fill ring, all under the shard's lock; kicks and wakes after it.
+
+use crate::ip;
+use crate::link::loopback;
+use crate::link::xsk::Xsk;
+use crate::region::gate::Entry as LockEntry;
+use crate::region::{Gate, Region, Tenure};
+use crate::shard::Shard;
+use crate::tcp;
+use crate::wait::WakerId;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cell::UnsafeCell;
+use core::ops::{Deref, DerefMut};
+use core::sync::atomic::Ordering;
+use rustix::fd::BorrowedFd;
+
+/// Descriptors taken from a ring at a time.
+const BATCH: usize = 64;
+/// Frames that one pump takes at most: the lock is not held for longer than that takes.
+const BUDGET: u32 = 512;
+const TIMER_BUDGET: u32 = 512;
+/// Threads that are woken after one turn; more need the lock once more.
+const WAKES: usize = 16;
+
+/// One process's view of a region: made once, used by all its threads.
+pub struct Stack {
+    pub region: Region,
+    /// The slot of this process.
+    pub me: u16,
+    shards: Box<[Lane]>,
+}
+
+/// A shard and its links.
+struct Lane {
+    shard: UnsafeCell<Shard>,
+    links: Vec<Xsk>,
+}
+
+// SAFETY: `Lane::shard` is touched only between `Gate::lock` and `Gate::unlock`, which admit one thread of all
+// processes; the rings are atomics and may be looked at by anybody.
+unsafe impl Sync for Stack {}
+// SAFETY: as above; nothing in it belongs to a thread.
+unsafe impl Send for Stack {}
+
+/// Whom to wake after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bell {
+    Thread(WakerId),
+    Keeper,
+}
+
+/// What a pump did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pumped {
+    pub frames: u32,
+    pub timers: u32,
+}
+
+impl Stack {
+    /// `links[i]` are the XSKs that shard `i` serves, in the order of their link numbers.
+    pub fn new(region: Region, me: u16, links: Vec<Vec<Xsk>>) -> Self {
+        let mut links = links.into_iter();
+        let lanes = (0..region.sizes.shards).map(|index| {
+            // SAFETY: one view per shard and process, used under the gate alone.
+            let mut shard = unsafe { region.shard(index) };
+            shard.after.wake.reserve(region.sizes.wakers as usize);
+            Lane { shard: UnsafeCell::new(shard), links: links.next().unwrap_or_default() }
+        });
+        let shards = lanes.collect();
+        Self { region, me, shards }
+    }
+
+    /// The same view for a forked child, whose slot is another. For use while no other thread is there.
+    pub fn set_process(&mut self, me: u16) {
+        self.me = me;
+    }
+
+    pub fn shard_count(&self) -> u32 {
+        self.shards.len() as u32
+    }
+
+    /// Takes the lock of a shard, and puts it in order first if its last owner died inside. None: no such shard.
+    #[inline]
+    pub fn enter(&self, index: u32, now: u64) -> Option<Entered<'_>> {
+        let lane = self.shards.get(index as usize)?;
+        let gate = self.region.gate(index)?;
+        let processes = self.region.processes();
+        let is_dead = |slot: u16| processes.get(usize::from(slot)).is_none_or(|p| p.is_dead());
+        let found = gate.lock(self.me, is_dead);
+        // SAFETY: the gate is ours.
+        let shard = unsafe { &mut *lane.shard.get() };
+        if found == LockEntry::OwnerDied {
+            shard.recover(now);
+        }
+        Some(Entered { stack: self, lane, gate, shard, now })
+    }
+
+    /// Whether a link of the shard has received something. Needs no lock.
+    #[inline]
+    pub fn rx_pending(&self, index: u32) -> bool {
+        self.shards.get(index as usize).is_some_and(|lane| lane.links.iter().any(|x| x.rx_available() > 0))
+    }
+
+    pub fn gate(&self, index: u32) -> Option<&Gate> {
+        self.region.gate(index)
+    }
+
+    /// What a sleeper polls to be woken by packets of the shard.
+    pub fn watch_fds(&self, index: u32) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.shards.get(index as usize).into_iter().flat_map(|lane| lane.links.iter().map(Xsk::fd))
+    }
+}
+
+/// A turn in a shard: its lock is held until [`Entered::leave`].
+pub struct Entered<'a> {
+    stack: &'a Stack,
+    lane: &'a Lane,
+    gate: &'a Gate,
+    shard: &'a mut Shard,
+    now: u64,
+}
+
+impl Deref for Entered<'_> {
+    type Target = Shard;
+    fn deref(&self) -> &Shard {
+        self.shard
+    }
+}
+
+impl DerefMut for Entered<'_> {
+    fn deref_mut(&mut self) -> &mut Shard {
+        self.shard
+    }
+}
+
+impl Entered<'_> {
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Takes what has come, lets timers fire, sends what may go.
+    pub fn pump(&mut self) -> Pumped {
+        let mut pumped = Pumped::default();
+        self.shard.head.now = self.now;
+        for number in 0..self.lane.links.len() {
+            self.reap(number);
+            pumped.frames += self.receive(number);
+        }
+        if pumped.frames > 0 {
+            tcp::end_of_burst(self.shard, self.now);
+        }
+        pumped.timers = self.fire_timers();
+        self.flush();
+        if pumped != Pumped::default() {
+            self.gate.pumps.fetch_add(1, Ordering::Relaxed);
+        }
+        pumped
+    }
+
+    fn receive(&mut self, number: usize) -> u32 {
+        let Some(link) = self.lane.links.get(number) else { return 0 };
+        let mut taken = 0;
+        while taken < BUDGET && link.rx_available() > 0 {
+            let mut batch = [(0, 0); BATCH];
+            let mut n = 0;
+            link.receive(BATCH as u32, |addr, len| {
+                if let Some(place) = batch.get_mut(n) {
+                    *place = (addr, len);
+                    n += 1;
+                }
+            });
+            if n == 0 {
+                break;
+            }
+            for &(addr, len) in batch.iter().take(n) {
+                self.accept_frame(addr, len, number as u8);
+            }
+            taken += n as u32;
+            self.refill(number);
+        }
+        if taken == 0 && link.fill_free() > link.sizes().fill / 2 {
+            self.refill(number);
+        }
+        taken
+    }
+
+    fn accept_frame(&mut self, addr: u64, len: u32, via: u8) {
+        let shard = &mut *self.shard;
+        shard.counters.rx_frames += 1;
+        shard.counters.rx_bytes += u64::from(len);
+        match shard.frames.take_received(addr, len, via) {
+            Some(frame) => ip::input(shard, frame, self.now),
+            None => shard.counters.ring_bad_descriptor += 1,
+        }
+    }
+
+    /// Keeps the fill ring full, but with an eighth of all frames at most.
+    pub fn refill(&mut self, number: usize) {
+        let Some(link) = self.lane.links.get(number) else { return };
+        let target = (self.shard.frames.total() / 8).min(link.sizes().fill);
+        let level = link.sizes().fill.saturating_sub(link.fill_free());
+        let room = target.saturating_sub(level).min(link.fill_free());
+        for _ in 0..room {
+            let Some(addr) = self.shard.frames.lend_to_fill_ring() else { break };
+            if !link.refill(addr) {
+                let frame = self.shard.frames.at_address(addr);
+                self.shard.frames.take_back_unfilled(frame);
+                break;
+            }
+        }
+    }
+
+    fn reap(&mut self, number: usize) {
+        let Some(link) = self.lane.links.get(number) else { return };
+        let frames = &mut self.shard.frames;
+        link.complete(u32::MAX, |addr| {
+            let frame = frames.at_address(addr);
+            frames.completed(frame);
+        });
+    }
+
+    fn fire_timers(&mut self) -> u32 {
+        let mut fired = 0;
+        while fired < TIMER_BUDGET
+            && let Some(entry) = self.shard.pop_due(self.now)
+        {
+            tcp::on_timer(self.shard, entry, self.now);
+            fired += 1;
+        }
+        fired
+    }
+
+    /// Moves the outbox to the TX rings and, for packets to this host itself, back to the input.
+    pub fn flush(&mut self) {
+        let mut looped = 0;
+        while let Some(frame) = self.shard.next_out() {
+            let via = self.shard.frames.meta(frame).map_or(0, |m| m.via);
+            if via == ip::net::VIA_LOOPBACK {
+                if looped == BUDGET {
+                    break;
+                }
+                looped += 1;
+                self.shard.advance_outbox();
+                loopback::carry(self.shard, frame, self.now);
+                if self.shard.outbox_is_empty() {
+                    tcp::end_of_burst(self.shard, self.now);
+                }
+            } else if !self.put_on_ring(frame, via) {
+                break;
+            }
+        }
+        if looped == BUDGET {
+            // The rest goes with the next turn, which the keeper's tick guarantees.
+            self.shard.after.keeper = true;
+        }
+    }
+
+    /// False when the ring is full: the frame stays in the outbox.
+    fn put_on_ring(&mut self, frame: crate::region::FrameId, via: u8) -> bool {
+        let number = usize::from(via);
+        let Some(link) = self.lane.links.get(number) else {
+            // No such link: nobody will ever complete it.
+            self.shard.advance_outbox();
+            self.shard.frames.completed(frame);
+            return true;
+        };
+        self.shard.after.kick |= 1 << (number as u32 & 63);
+        if link.tx_free() == 0 {
+            return false;
+        }
+        self.shard.advance_outbox();
+        let Some((addr, len)) = self.shard.frames.descriptor(frame) else {
+            self.shard.frames.completed(frame);
+            return true;
+        };
+        if link.completions_available() >= BATCH as u32 {
+            self.reap(number);
+        }
+        link.transmit(addr, len);
+        self.shard.counters.tx_frames += 1;
+        self.shard.counters.tx_bytes += u64::from(len);
+        true
+    }
+
+    /// Gives the lock back; then kicks the card and rings those who have something to do.
+    pub fn leave(mut self, mut ring: impl FnMut(Bell)) {
+        self.flush();
+        let mut after = self.release();
+        loop {
+            for number in 0..self.lane.links.len() {
+                if after.kick & (1 << (number & 63)) != 0
+                    && let Some(link) = self.lane.links.get(number).filter(|l| l.needs_kick())
+                {
+                    let _ = Xsk::kick(link.fd());
+                }
+            }
+            for &waker in after.wake.iter().take(after.wakes) {
+                ring(Bell::Thread(waker));
+            }
+            if after.keeper {
+                ring(Bell::Keeper);
+            }
+            if !after.more {
+                break;
+            }
+            self.gate.lock(self.stack.me, |_| false);
+            after = self.release();
+        }
+        // The lock is given back already.
+        core::mem::forget(self);
+    }
+
+    /// Takes along what is to be done outside, and unlocks.
+    fn release(&mut self) -> Errands {
+        let mut errands = Errands { kick: core::mem::take(&mut self.shard.after.kick), ..Errands::default() };
+        errands.keeper = core::mem::take(&mut self.shard.after.keeper);
+        for place in &mut errands.wake {
+            let Some(waker) = self.shard.after.wake.pop() else { break };
+            *place = waker;
+            errands.wakes += 1;
+        }
+        errands.more = !self.shard.after.wake.is_empty();
+        self.gate.deadline.store(self.shard.wheel.next_deadline(), Ordering::Relaxed);
+        self.shard.head.changing = Default::default();
+        if self.gate.keeper_parked.load(Ordering::Relaxed) != 0 && self.gate.live.load(Ordering::Relaxed) != 0
+        {
+            errands.keeper |= self.gate.keeper_parked.swap(0, Ordering::Relaxed) != 0;
+        }
+        self.gate.unlock();
+        errands
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+struct Errands {
+    kick: u64,
+    wake: [WakerId; WAKES],
+    wakes: usize,
+    keeper: bool,
+    more: bool,
+}
+
+impl Default for Errands {
+    fn default() -> Self {
+        Self { kick: 0, wake: [WakerId::NONE; WAKES], wakes: 0, keeper: false, more: false }
+    }
+}
+
+/// For the keeper's listing: frames by what they are used for.
+pub fn frames_in(shard: &Shard, tenure: Tenure) -> usize {
+    shard.frames.used().filter(|(_, meta)| meta.tenure == tenure).count()
+}

@@ -110,7 +110,10 @@ pub(super) static ACTIONS: [Kept; LAST_SIGNAL as usize + 1] = [Kept::NEW; LAST_S
 
 /// Signals that an instruction raises.
 pub(super) fn is_fault(signal: c_int) -> bool {
-    matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP | libc::SIGSYS)
+    matches!(
+        signal,
+        libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP | libc::SIGSYS
+    )
 }
 
 /// Lets the kernel do what it does to a program that has no handler: a fault happens again when the handler returns,

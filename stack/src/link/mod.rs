@@ -1,3 +1,4 @@
-//! Where frames come from.
+//! Where frames come from and go to: a card's queue, this host itself, or a simulated wire.
 
+pub mod loopback;
 pub mod xsk;

@@ -208,6 +208,14 @@ impl Frames {
         Some(u64::from(id.0) * u64::from(self.chunk_size))
     }
 
+    /// The fill ring did not take the frame after all.
+    pub fn take_back_unfilled(&mut self, id: FrameId) {
+        if self.meta(id).is_some_and(|m| m.tenure == Tenure::FILL) {
+            self.head.on_fill_rings = self.head.on_fill_rings.saturating_sub(1);
+            self.put_back(id);
+        }
+    }
+
     /// The kernel has put a packet of `len` bytes at `addr`. An address that was not lent is refused.
     pub fn take_received(&mut self, addr: u64, len: u32, via: u8) -> Option<FrameId> {
         let size = u64::from(self.chunk_size);
@@ -295,6 +303,19 @@ impl Frames {
     pub fn payload_mut(&mut self, id: FrameId) -> &mut [u8] {
         let Some((start, len)) = self.meta(id).map(|m| (m.payload, m.payload_len)) else { return &mut [] };
         span_mut(self.chunk_mut(id), start, len)
+    }
+
+    /// Copies the packet of `from` into the chunk of `to` at `start`; the bytes copied.
+    pub fn copy_packet(&mut self, from: FrameId, to: FrameId, start: usize) -> usize {
+        if from == to {
+            return 0;
+        }
+        let source = self.packet(from);
+        let (bytes, len) = (source.as_ptr(), source.len());
+        let Some(target) = self.chunk_mut(to).get_mut(start..start + len) else { return 0 };
+        // SAFETY: `source` lies in the chunk of `from`, `target` in that of `to`, which is another one.
+        unsafe { core::ptr::copy_nonoverlapping(bytes, target.as_mut_ptr(), len) };
+        len
     }
 
     /// All frames, with their metadata, that were ever used: for recovery and checks.

@@ -10,6 +10,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[repr(transparent)]
 pub struct WakerId(pub u16);
 
+impl WakerId {
+    pub const NONE: Self = Self(u16::MAX);
+}
+
 /// One interest in one socket.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
 #[repr(C)]
