@@ -1,9 +1,14 @@
 //! The BSD socket layer: what the calls mean.
 
 mod buffers;
+mod calls;
 mod references;
 
 pub use buffers::{Sink, Source};
+pub use calls::{
+    Endpoint, How, Placement, Reason, accept, configure, connect, connect_outcome, listen, local_endpoint,
+    remote_endpoint, shutdown, take_error,
+};
 pub use references::{Reference, adopt, drop_process, hold, let_go};
 
 use crate::region::{Handle, List};

@@ -1,0 +1,238 @@
+//! The calls that are more than one TCP operation: where a connection goes, what a second connect() answers, names.
+
+use super::{Socket, SocketRef};
+use crate::Error;
+use crate::ip::net::{Addr, VIA_LOOPBACK};
+use crate::region::Handle;
+use crate::shard::Shard;
+use crate::tcp::{self, Connection, Listener, Settings, State, Tuple};
+
+/// An address and a port, in host order.
+pub type Endpoint = (Addr, u16);
+
+/// Where a connection is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    Ours(Handle<Connection>),
+    Kernel(Reason),
+}
+
+/// Why a socket stays with the kernel; `shunt ss` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No route leads there, or one that is not by an accelerated device.
+    Route,
+    /// The peer is on this host, and no program of this region listens there.
+    LocalPeer,
+    /// The address that the socket is bound to is none of an accelerated device.
+    Source,
+    /// No port of the leased range is free towards this peer.
+    Ports,
+    /// Another socket of the region has the same addresses and ports, or listens on them already.
+    Taken,
+    /// A table of the region is full.
+    Full,
+}
+
+impl Reason {
+    pub const fn text(self) -> &'static str {
+        match self {
+            Reason::Route => "the route does not lead over an accelerated device",
+            Reason::LocalPeer => "the peer is on this host and does not listen under shunt",
+            Reason::Source => "it is bound to an address that no accelerated device has",
+            Reason::Ports => "no leased port is free towards this peer",
+            Reason::Taken => "its addresses and ports are taken in the region",
+            Reason::Full => "a table of the region is full",
+        }
+    }
+}
+
+/// Opens a connection if it is ours to carry. `bound` is what the shadow is bound to, with an address of 0 for any.
+pub fn connect(
+    s: &mut Shard,
+    bound: Option<Endpoint>,
+    remote: Endpoint,
+    settings: &Settings,
+    now: u64,
+) -> Result<Placement, Error> {
+    let source = match source(s, bound.map(|b| b.0), remote) {
+        Ok(source) => source,
+        Err(reason) => return Ok(Placement::Kernel(reason)),
+    };
+    let tuple = |port| Tuple { local: source, remote: remote.0, local_port: port, remote_port: remote.1 };
+    let port = match bound.filter(|b| b.1 != 0) {
+        Some((_, port)) if s.flow(&tuple(port)).is_some() => return Ok(Placement::Kernel(Reason::Taken)),
+        Some((_, port)) => port,
+        None => match free_port(s, tuple) {
+            Some(port) => port,
+            None => return Ok(Placement::Kernel(Reason::Ports)),
+        },
+    };
+    match tcp::connect(s, tuple(port), settings, now) {
+        Ok(connection) => Ok(Placement::Ours(connection)),
+        Err(Error::NoBuffers) => Ok(Placement::Kernel(Reason::Full)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The local address towards `remote`, if the way there is ours.
+fn source(s: &mut Shard, bound: Option<Addr>, remote: Endpoint) -> Result<Addr, Reason> {
+    let (to, port) = remote;
+    let path = s.net.path(to).ok_or(Reason::Route)?;
+    let bound = bound.filter(|a| !a.is_any());
+    if path.via == VIA_LOOPBACK {
+        return if listens(s, to, port) { Ok(bound.unwrap_or(to)) } else { Err(Reason::LocalPeer) };
+    }
+    let route = *s.net.route(to).ok_or(Reason::Route)?;
+    let ifindex = s.net.devices().get(usize::from(path.device)).map(|d| d.ifindex);
+    let of_device = |a: Addr| s.net.addresses().iter().any(|l| l.addr == a && Some(l.ifindex) == ifindex);
+    match bound {
+        Some(addr) if of_device(addr) => Ok(addr),
+        Some(_) => Err(Reason::Source),
+        None if !route.source.is_any() => Ok(route.source),
+        None => s
+            .net
+            .addresses()
+            .iter()
+            .find(|l| Some(l.ifindex) == ifindex)
+            .map(|l| l.addr)
+            .ok_or(Reason::Source),
+    }
+}
+
+fn listens(s: &Shard, addr: Addr, port: u16) -> bool {
+    let listeners = s.listeners.live().filter_map(|h| s.listeners.get(h));
+    let mut matching = listeners.filter(|l| l.port == port && (l.addr == addr || l.addr.is_any()));
+    matching.next().is_some()
+}
+
+/// A leased port from which nothing is connected to this peer. A random start makes it hard to foresee (RFC 6056).
+fn free_port(s: &mut Shard, tuple: impl Fn(u16) -> Tuple) -> Option<u16> {
+    let (from, to) = (s.net.head.ports_from, s.net.head.ports_to);
+    let range = to.checked_sub(from).filter(|&n| n > 0)?;
+    let start = (s.random() >> 16) as u32 % range;
+    for step in 0..range {
+        let port = (from + (start + step) % range) as u16;
+        if s.net.may_connect_from(port) && s.flow(&tuple(port)).is_none() {
+            return Some(port);
+        }
+    }
+    None
+}
+
+/// What connect() answers for a connection that was begun: Ok when it has just been established, or has failed.
+pub fn connect_outcome(s: &mut Shard, connection: Handle<Connection>) -> Result<(), Error> {
+    let Some(c) = s.connections.get_mut(connection) else { return Err(Error::BadDescriptor) };
+    if let Some(error) = Error::from_errno(core::mem::take(&mut c.socket.error)) {
+        return Err(error);
+    }
+    match c.state {
+        State::SYN_SENT | State::SYN_RECEIVED => Err(Error::Already),
+        State::CLOSED => Err(Error::Aborted),
+        _ => Ok(()),
+    }
+}
+
+/// Listens. A second listener on the same address and port is refused with [`Error::AddressInUse`]: it stays with
+/// the kernel.
+pub fn listen(
+    s: &mut Shard,
+    at: Endpoint,
+    backlog: u32,
+    settings: &Settings,
+) -> Result<Handle<Listener>, Error> {
+    let taken = s.listeners.live().filter_map(|h| s.listeners.get(h)).any(|l| (l.addr, l.port) == at);
+    if taken {
+        return Err(Error::AddressInUse);
+    }
+    tcp::listen(s, at.0, at.1, backlog, settings)
+}
+
+/// The oldest connection of the accept queue, now held by `process`.
+pub fn accept(
+    s: &mut Shard,
+    listener: Handle<Listener>,
+    process: u16,
+    now: u64,
+) -> Result<Handle<Connection>, Error> {
+    if s.listeners.get(listener).is_none() {
+        return Err(Error::Invalid);
+    }
+    let connection = tcp::accept(s, listener).ok_or(Error::Again)?;
+    if let Err(error) = super::hold(s, SocketRef::Connection(connection), process) {
+        tcp::abort(s, connection, now);
+        tcp::close(s, connection, now);
+        return Err(error);
+    }
+    Ok(connection)
+}
+
+/// Which directions shutdown() ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    Read,
+    Write,
+    Both,
+}
+
+pub fn shutdown(s: &mut Shard, connection: Handle<Connection>, how: How, now: u64) -> Result<(), Error> {
+    let state = s.connections.get(connection).map(|c| c.state).ok_or(Error::BadDescriptor)?;
+    if state == State::CLOSED {
+        return Err(Error::NotConnected);
+    }
+    if state == State::SYN_SENT {
+        // LINUX: inet_shutdown() gives a connection that is not established up, and it is unconnected again.
+        tcp::abort(s, connection, now);
+        return Ok(());
+    }
+    if how != How::Write {
+        tcp::shutdown_read(s, connection);
+    }
+    if how != How::Read {
+        tcp::shutdown_write(s, connection, now);
+    }
+    Ok(())
+}
+
+pub fn local_endpoint(s: &Shard, socket: SocketRef) -> Option<Endpoint> {
+    match socket {
+        SocketRef::Connection(h) => {
+            s.connections.get(h).map(|c| (c.head.tuple.local, c.head.tuple.local_port))
+        }
+        SocketRef::Listener(h) => s.listeners.get(h).map(|l| (l.addr, l.port)),
+    }
+}
+
+/// The peer's address, while there is one.
+pub fn remote_endpoint(s: &Shard, connection: Handle<Connection>) -> Result<Endpoint, Error> {
+    let c = s.connections.get(connection).ok_or(Error::BadDescriptor)?;
+    match c.state {
+        State::CLOSED | State::SYN_SENT => Err(Error::NotConnected),
+        _ => Ok((c.head.tuple.remote, c.head.tuple.remote_port)),
+    }
+}
+
+/// SO_ERROR: the pending error, which is cleared by asking.
+pub fn take_error(s: &mut Shard, socket: SocketRef) -> u32 {
+    s.socket_mut(socket).map_or(0, |x: &mut Socket| core::mem::take(&mut x.error))
+}
+
+/// What setsockopt changed: the shim reads all of it back from the shadow, which has judged it.
+pub fn configure(s: &mut Shard, socket: SocketRef, settings: &Settings, now: u64) {
+    match socket {
+        SocketRef::Connection(h) => {
+            if let Some(c) = s.connections.get_mut(h) {
+                c.settings = *settings;
+                tcp::push(s, h, now);
+            }
+        }
+        SocketRef::Listener(h) => {
+            if let Some(l) = s.listeners.get_mut(h) {
+                l.settings = *settings;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
