@@ -1,0 +1,140 @@
+#!/bin/bash
+# Everything that must hold, on a fresh Debian 12 as root: style, unit and simulation tests, structure of the code, fuzzing,
+# socket calls compared with the kernel's, and real programs in the rig. Ends with one line: N passed, N failed.
+#
+#   scripts/test.sh [PART]...     only the parts named so: style build unit structure fuzz calls programs
+#
+# The output of each part is in build/test/.
+set -euo pipefail
+. "$(dirname "$0")/prelude.sh"
+
+log_dir=$build_dir/test
+parts=("$@")
+passed=0 failed=0
+running=
+
+wanted() {
+    local part
+    [ ${#parts[@]} -gt 0 ] || return 0
+    for part in "${parts[@]}"; do [ "$part" != "$1" ] || return 0; done
+    return 1
+}
+
+# run NAME LIMIT_SECONDS COMMAND...: one piece of work. It counts as many tests as its output says that it has
+# ("N passed; N failed"), or as one. A bad end counts as a failure even when no test says so.
+run() {
+    local name=$1 limit=$2 log=$log_dir/$1.log status=0 good bad
+    shift 2
+    progress "$name"
+    # In the background, so that an interrupt is heard at once; `timeout` takes the whole group of processes with it.
+    timeout --kill-after=20 "$limit" "$@" >"$log" 2>&1 </dev/null &
+    running=$!
+    wait $running || status=$?
+    running=
+    read -r good bad < <(counted "$log")
+    if [ $((good + bad)) = 0 ] && [ $status = 0 ]; then good=1; fi
+    if [ $status != 0 ] && [ "$bad" = 0 ]; then bad=1; fi
+    passed=$((passed + good)) failed=$((failed + bad))
+    [ $bad = 0 ] || complain "$name" "$log" "$status"
+}
+
+counted() {
+    sed -nE 's/^.*\b([0-9]+) passed[;,] ([0-9]+) failed.*$/\1 \2/p' "$1" | awk '{ good += $1; bad += $2 } END { print good + 0, bad + 0 }'
+}
+
+complain() { # NAME LOG STATUS
+    say "FAILED: $1$([ "$3" != 124 ] || echo ', it took too long')"
+    grep -E '^(FAILED|failed:|error|test .* FAILED|.*panicked at)' "$2" | head -n 40 >&2 || true
+    tail -n 25 "$2" | sed 's/^/    /' >&2
+    say "    (all of it: ${2#"$root_dir"/})"
+}
+
+# --- the structure of the code ---------------------------------------------------------------------------------------
+
+# Whatever the library exports it must not import: a call to libc's version would come back to itself.
+imports_none_of_its_exports() {
+    local library=$release_dir/libshunt.so both
+    nm -D --defined-only "$library" | awk '$2 ~ /[TWi]/ { sub(/@.*/, "", $3); print $3 }' | sort -u >"$log_dir/exported"
+    nm -D --undefined-only "$library" | awk '{ sub(/@.*/, "", $2); print $2 }' | sort -u >"$log_dir/imported"
+    [ -s "$log_dir/exported" ] || { echo 'libshunt.so exports nothing'; return 1; }
+    both=$(comm -12 "$log_dir/exported" "$log_dir/imported")
+    [ -z "$both" ] || { echo "libshunt.so imports what it exports: " $both; return 1; }
+}
+
+# The lint reaches all that a module contains, so one line at its root is enough.
+protocol_forbids_unsafe() {
+    local module status=0
+    for module in wire ip tcp udp socket; do
+        [ -e "stack/src/$module" ] || [ -e "stack/src/$module.rs" ] || continue
+        grep -qsxF '#![forbid(unsafe_code)]' "stack/src/$module/mod.rs" "stack/src/$module.rs" ||
+            { echo "stack/src/$module does not forbid unsafe code"; status=1; }
+    done
+    return $status
+}
+
+no_file_is_too_long() {
+    find . \( -path ./target -o -path ./build -o -path ./.git -o -path ./fuzz/target \) -prune -o -type f \
+        \( -name '*.rs' -o -name '*.c' -o -name '*.h' -o -name '*.sh' -o -name '*.py' -o -path './c-tests/run' -o -path './.ci/*' \) -print0 |
+        xargs -0 wc -l | awk '$2 != "total" && $1 > 800 { print $2 " has " $1 " lines, 800 is the limit"; bad = 1 } END { exit bad }'
+}
+
+# The object in the tree is what its source says. Another compiler may order things differently: then there is nothing to
+# compare with, and the load and the traffic of the other tests are what speaks for it.
+bpf_object_is_of_its_source() { keeper/bpf/build.sh --check; }
+
+nothing_left_behind() {
+    local left
+    left=$(ip netns list | awk -v rig="$rig" 'index($1, rig) == 1 { print $1 }')
+    [ -z "$left" ] || { echo "network namespaces left behind: " $left; return 1; }
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+style() {
+    run style-fmt 60 cargo fmt --all --check
+    run style-clippy 600 cargo clippy --quiet --workspace --all-targets -- -D warnings
+    run style-clippy-programs 300 cargo clippy --quiet -p shunt-tests --test real_programs -- -D warnings
+}
+
+build() { run build 900 cargo build --release --workspace; }
+
+unit() { run unit 900 cargo test --release --workspace --no-fail-fast; }
+
+structure() {
+    local check
+    export root_dir log_dir release_dir rig
+    export -f imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long bpf_object_is_of_its_source
+    for check in imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long bpf_object_is_of_its_source; do
+        run "structure-$check" 60 bash -euo pipefail -c "$check"
+    done
+}
+
+fuzz() { run fuzz 300 fuzz/run --short; }
+
+calls() { RIG=$rig-calls run calls 600 c-tests/run; }
+
+programs() {
+    at_end "RIG=$rig '$root_dir/scripts/rig.sh' down"
+    RIG=$rig run programs 1200 cargo test --release -p shunt-tests --test real_programs
+    export -f nothing_left_behind
+    export rig
+    run programs-nothing-left-behind 20 bash -euo pipefail -c nothing_left_behind
+}
+
+main() {
+    need_root
+    cd "$root_dir"
+    "$root_dir/scripts/setup.sh"
+    mkdir -p "$log_dir"
+    at_end '[ -z "$running" ] || kill $running 2>/dev/null'
+    rig=shunt-test-$$
+    local part
+    for part in style build unit structure fuzz calls programs; do
+        if wanted $part; then $part; fi
+    done
+    progress "finished"
+    printf '%d passed, %d failed\n' $passed $failed
+    [ $failed = 0 ]
+}
+
+main
