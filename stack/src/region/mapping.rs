@@ -367,3 +367,6 @@ impl View<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
