@@ -78,8 +78,7 @@ no_file_is_too_long() {
         xargs -0 wc -l | awk '$2 != "total" && $1 > 800 { print $2 " has " $1 " lines, 800 is the limit"; bad = 1 } END { exit bad }'
 }
 
-# The object in the tree is what its source says. Another compiler may order things differently: then there is nothing to
-# compare with, and the load and the traffic of the other tests are what speaks for it.
+# Building needs no clang, since the object is checked in: here it is made again and compared.
 bpf_object_is_of_its_source() { keeper/bpf/build.sh --check; }
 
 nothing_left_behind() {

@@ -1,5 +1,7 @@
 //! IP: from a frame to the protocol it carries.
 
+#![forbid(unsafe_code)]
+
 pub mod net;
 
 use crate::region::FrameId;

@@ -1,5 +1,7 @@
 //! The BSD socket layer: what the calls mean.
 
+#![forbid(unsafe_code)]
+
 mod buffers;
 mod calls;
 mod references;

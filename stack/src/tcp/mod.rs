@@ -1,5 +1,7 @@
 //! TCP.
 
+#![forbid(unsafe_code)]
+
 mod entries;
 mod settings;
 

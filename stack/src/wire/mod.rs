@@ -1,1 +1,3 @@
 //! Packets as they are on the wire.
+
+#![forbid(unsafe_code)]
