@@ -21,3 +21,8 @@ impl fmt::Display for Fault {
         f.write_str(&self.0)
     }
 }
+
+/// The kernel's answer in words.
+pub(crate) fn explain(errno: rustix::io::Errno) -> std::io::Error {
+    std::io::Error::from_raw_os_error(errno.raw_os_error())
+}

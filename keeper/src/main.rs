@@ -1,4 +1,8 @@
+mod device;
+mod ethtool;
 mod fault;
+mod netlink;
+mod picture;
 mod steer;
 #[cfg(test)]
 mod test_rig;
