@@ -91,6 +91,17 @@ int get_option(int fd, int level, int name)
     return value;
 }
 
+void say_option(int fd, int level, const char *what, int name, int value)
+{
+    const char *set = setsockopt(fd, level, name, &value, sizeof value) < 0 ? error_name(errno) : "done";
+    int reads = 0x5a5a5a5a;
+    socklen_t length = sizeof reads;
+    if (getsockopt(fd, level, name, &reads, &length) < 0)
+        say("%s set to %d: %s, reads %s", what, value, set, error_name(errno));
+    else
+        say("%s set to %d: %s, reads %d, length %u", what, value, set, reads, length);
+}
+
 void set_nonblocking(int fd, bool on)
 {
     int flags = (int)MUST(fcntl(fd, F_GETFL));

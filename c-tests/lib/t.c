@@ -8,6 +8,7 @@ enum { LIMIT_SECONDS = 20 };
 
 bool is_server;
 void *volatile null_pointer;
+void *volatile low_pointer = (void *)8;
 volatile int minus_one = -1;
 
 __attribute__((weak)) void extra(void) { die("this program has no extra role"); }

@@ -69,6 +69,7 @@ const char *error_name(int error);
 
 // Wrong arguments that the compiler cannot see and warn about.
 extern void *volatile null_pointer;
+extern void *volatile low_pointer; // in the page that is never mapped
 extern volatile int minus_one;
 
 // --- the two roles together -------------------------------------------------------------------------
@@ -105,6 +106,8 @@ int connect_to(int n);
 int connected(void);
 void set_option(int fd, int level, int name, int value);
 int get_option(int fd, int level, int name);
+// Sets an option that is an int and says what came of it and what it reads as afterwards.
+void say_option(int fd, int level, const char *what, int name, int value);
 void set_nonblocking(int fd, bool on);
 
 // --- waiting (bounded, never printing how long) -------------------------------------------------------

@@ -1,0 +1,64 @@
+// SOL_SOCKET options that servers and clients use: what is set reads back, on fresh and on connected sockets.
+#include "t.h"
+
+#define SET(option, value) say_option(fd, SOL_SOCKET, #option, option, value)
+
+static void walk(int fd)
+{
+    SET(SO_REUSEADDR, 1);
+    SET(SO_REUSEADDR, 0);
+    SET(SO_REUSEADDR, 17);
+    SET(SO_REUSEPORT, 1);
+    SET(SO_REUSEPORT, 0);
+    SET(SO_KEEPALIVE, 1);
+    SET(SO_KEEPALIVE, 0);
+    SET(SO_BROADCAST, 1);
+    SET(SO_OOBINLINE, 1);
+    SET(SO_DONTROUTE, 1);
+    SET(SO_DONTROUTE, 0);
+    SET(SO_SNDBUF, 0);
+    SET(SO_SNDBUF, 20000);
+    SET(SO_RCVBUF, 0);
+    SET(SO_RCVBUF, 20000);
+    SET(SO_RCVBUF, 100000);
+    SET(SO_RCVBUF, -1);
+    SET(SO_RCVBUF, 1 << 30);
+    SET(SO_SNDBUF, 1 << 30);
+    SET(SO_PRIORITY, 3);
+    SET(SO_PRIORITY, 0);
+    SET(SO_RCVLOWAT, 5);
+    SET(SO_RCVLOWAT, 0);
+    SET(SO_SNDLOWAT, 5);
+    SET(SO_TIMESTAMP, 1);
+    SET(SO_TIMESTAMP, 0);
+    SET(SO_MARK, 5);
+    SET(SO_MARK, 0);
+    SET(SO_INCOMING_CPU, 0);
+    SET(SO_BUSY_POLL, 50);
+    SET(SO_BUSY_POLL, 0);
+    SET(SO_ZEROCOPY, 1);
+    SET(SO_TYPE, 1);
+    SET(SO_PROTOCOL, 1);
+    SET(SO_DOMAIN, 1);
+    SET(SO_ACCEPTCONN, 1);
+    SET(SO_ERROR, 1);
+    SET(SO_PEERCRED, 1);
+}
+
+static void active(int fd)
+{
+    walk(fd);
+    char text[8];
+    step("walked");
+    GOT(recv(fd, text, 7, MSG_WAITALL), text);
+    say("-- fresh");
+    walk(tcp_socket());
+}
+
+static void passive(int fd)
+{
+    step("walked");
+    CALL(send(fd, "works!!", 7, 0));
+}
+
+EACH_SIDE(active, passive)
