@@ -6,6 +6,7 @@ pub mod program;
 pub mod proof;
 pub mod rig;
 pub mod stage;
+pub mod taken_queue;
 
 /// What a case found: nothing to complain about, or one sentence about what was wrong.
 pub type Outcome<T = ()> = Result<T, String>;

@@ -4,6 +4,7 @@
 mod coexistence;
 mod curl;
 mod death;
+mod errors;
 mod iperf3;
 mod nginx;
 mod python;
@@ -25,5 +26,6 @@ fn main() -> ExitCode {
         python::CASES,
         coexistence::CASES,
         death::CASES,
+        errors::CASES,
     ])
 }
