@@ -59,27 +59,77 @@ pub struct WakerSlot {
 const AWAKE: u32 = 0;
 const ASLEEP: u32 = 1;
 const RUNG: u32 = 2;
+const SPINNING: u32 = 3;
+
+/// What an event for a thread calls for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// It sleeps: ring its eventfd. Said once for each sleep.
+    Ring,
+    /// It spins, and sees the mark that was just made.
+    Noted,
+    /// It waits for nothing, or knows already.
+    Awake,
+}
 
 impl WakerSlot {
-    /// The thread is about to sleep: from now on events ring its bell.
-    pub fn arm(&self) {
-        // ORDERING: SeqCst, so that arming comes before the last look at what is waited for.
-        self.state.store(ASLEEP, Ordering::SeqCst);
+    /// The thread waits, and looks at `is_spinning` itself. Called under the lock under which it looked in vain.
+    pub fn spin(&self) {
+        self.state.store(SPINNING, Ordering::Relaxed);
     }
 
-    /// The thread is up again. Tells whether somebody rang, in which case the eventfd must be drained.
+    /// Nothing has happened since `spin`.
+    #[inline]
+    pub fn is_spinning(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == SPINNING
+    }
+
+    /// From spinning to sleep: from now on events ring the bell. False if something has happened.
+    pub fn arm(&self) -> bool {
+        self.state.compare_exchange(SPINNING, ASLEEP, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The thread is up again. Tells whether an event was marked.
     pub fn disarm(&self) -> bool {
-        self.state.swap(AWAKE, Ordering::SeqCst) == RUNG
+        self.state.swap(AWAKE, Ordering::Relaxed) == RUNG
     }
 
-    /// An event for the thread. True if the caller must now ring its eventfd: once for each sleep.
-    pub fn claim_ring(&self) -> bool {
-        // ORDERING: SeqCst, against `arm`.
-        self.state.compare_exchange(ASLEEP, RUNG, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    /// An event for the thread. On [`Claim::Ring`] the caller must ring its eventfd.
+    pub fn claim(&self) -> Claim {
+        loop {
+            let (seen, claim) = match self.state.load(Ordering::Relaxed) {
+                ASLEEP => (ASLEEP, Claim::Ring),
+                SPINNING => (SPINNING, Claim::Noted),
+                _ => return Claim::Awake,
+            };
+            if self.state.compare_exchange(seen, RUNG, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return claim;
+            }
+        }
     }
 
     /// Whether somebody claimed the ring and may have died before ringing.
     pub fn is_rung(&self) -> bool {
         self.state.load(Ordering::Relaxed) == RUNG
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_rings_once_for_each_sleep_and_only_marks_one_who_spins() {
+        let slot = WakerSlot { state: AtomicU32::new(0), owner: AtomicU32::new(1) };
+        assert_eq!(slot.claim(), Claim::Awake);
+        slot.spin();
+        assert_eq!((slot.claim(), slot.claim()), (Claim::Noted, Claim::Awake));
+        assert!(!slot.is_spinning() && !slot.arm());
+        assert!(slot.disarm());
+        slot.spin();
+        assert!(slot.arm());
+        assert_eq!((slot.claim(), slot.claim()), (Claim::Ring, Claim::Awake));
+        assert!(slot.disarm());
+        assert!(!slot.disarm());
     }
 }

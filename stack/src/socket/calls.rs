@@ -200,6 +200,7 @@ pub fn local_endpoint(s: &Shard, socket: SocketRef) -> Option<Endpoint> {
             s.connections.get(h).map(|c| (c.head.tuple.local, c.head.tuple.local_port))
         }
         SocketRef::Listener(h) => s.listeners.get(h).map(|l| (l.addr, l.port)),
+        SocketRef::Epoll(_) => None,
     }
 }
 
@@ -231,6 +232,7 @@ pub fn configure(s: &mut Shard, socket: SocketRef, settings: &Settings, now: u64
                 l.settings = *settings;
             }
         }
+        SocketRef::Epoll(_) => {}
     }
 }
 

@@ -16,6 +16,7 @@ pub use references::{Reference, adopt, drop_process, hold, let_go};
 use crate::region::{Handle, List};
 use crate::shard::Shard;
 use crate::tcp::{Connection, Listener};
+use crate::wait::Epoll;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A socket of a shard.
@@ -23,6 +24,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub enum SocketRef {
     Connection(Handle<Connection>),
     Listener(Handle<Listener>),
+    /// An epoll instance: no socket, but held by processes and watched as one.
+    Epoll(Handle<Epoll>),
 }
 
 /// A [`SocketRef`] as it is kept in the region: any bits are a value, most name nothing.
@@ -38,6 +41,7 @@ impl From<SocketRef> for RawSocketRef {
         match socket {
             SocketRef::Connection(h) => Self { kind: 1, handle: h.raw() },
             SocketRef::Listener(h) => Self { kind: 2, handle: h.raw() },
+            SocketRef::Epoll(h) => Self { kind: 3, handle: h.raw() },
         }
     }
 }
@@ -47,6 +51,7 @@ impl RawSocketRef {
         match self.kind {
             1 => Some(SocketRef::Connection(Handle::from_raw(self.handle))),
             2 => Some(SocketRef::Listener(Handle::from_raw(self.handle))),
+            3 => Some(SocketRef::Epoll(Handle::from_raw(self.handle))),
             _ => None,
         }
     }
@@ -78,6 +83,7 @@ impl Shard {
         match socket {
             SocketRef::Connection(h) => self.connections.get(h).map(|c| &c.socket),
             SocketRef::Listener(h) => self.listeners.get(h).map(|l| &l.socket),
+            SocketRef::Epoll(h) => self.epolls.get(h).map(|e| &e.socket),
         }
     }
 
@@ -85,6 +91,7 @@ impl Shard {
         match socket {
             SocketRef::Connection(h) => self.connections.get_mut(h).map(|c| &mut c.socket),
             SocketRef::Listener(h) => self.listeners.get_mut(h).map(|l| &mut l.socket),
+            SocketRef::Epoll(h) => self.epolls.get_mut(h).map(|e| &mut e.socket),
         }
     }
 }
@@ -94,6 +101,7 @@ pub fn readiness(s: &Shard, socket: SocketRef) -> u32 {
     match socket {
         SocketRef::Connection(h) => crate::tcp::readiness(s, h),
         SocketRef::Listener(h) => crate::tcp::listener_readiness(s, h),
+        SocketRef::Epoll(h) => crate::wait::readiness(s, h),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::Error;
 use crate::region::list::{Link, Links, List};
 use crate::region::{Handle, Slab};
 use crate::shard::Shard;
-use crate::tcp;
+use crate::{tcp, wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug)]
@@ -110,6 +110,7 @@ pub fn drop_process(s: &mut Shard, process: u16, now: u64) -> usize {
     if let Some(list) = s.held_by.get_mut(usize::from(process)) {
         *list = List::EMPTY;
     }
+    wait::drop_process(s, process);
     closed
 }
 
@@ -130,9 +131,13 @@ fn forget(s: &mut Shard, handle: Handle<Reference>, now: u64) -> bool {
     }
     s.references.free(handle);
     if last {
+        if let Some(socket) = socket {
+            wait::forget_socket(s, socket);
+        }
         match socket {
             Some(SocketRef::Connection(h)) => tcp::close(s, h, now),
             Some(SocketRef::Listener(h)) => tcp::stop_listening(s, h, now),
+            Some(SocketRef::Epoll(h)) => wait::close(s, h),
             None => {}
         }
     }
@@ -155,7 +160,8 @@ pub(super) fn recover(s: &mut Shard) {
     s.held_by.fill(List::EMPTY);
     let connections: alloc::vec::Vec<_> = s.connections.live().map(SocketRef::Connection).collect();
     let listeners: alloc::vec::Vec<_> = s.listeners.live().map(SocketRef::Listener).collect();
-    for socket in connections.into_iter().chain(listeners) {
+    let epolls: alloc::vec::Vec<_> = s.epolls.live().map(SocketRef::Epoll).collect();
+    for socket in connections.into_iter().chain(listeners).chain(epolls) {
         if let Some(x) = s.socket_mut(socket) {
             x.references = List::EMPTY;
         }
