@@ -148,6 +148,7 @@ mod tests {
         rig.ip("link add spare type veth peer name other");
         rig.ip("addr add 10.96.0.1/24 dev spare");
         rig.ip("link set spare up");
+        rig.ip("link set other up");
         rig.ip("route add default via 10.98.0.2 dev here");
         rig.ip("route add 10.51.0.0/16 dev here src 10.98.0.1 mtu 1400");
         rig.ip("route add unreachable 10.52.0.0/16");
