@@ -113,8 +113,12 @@ fuzz() { run fuzz 300 fuzz/run --short; }
 calls() { RIG=$rig-calls run calls 600 c-tests/run; }
 
 programs() {
+    local files
+    files=$(mktemp -d)
+    chmod 755 "$files" # servers with dropped privileges read there
+    at_end "rm -rf '$files'"
     at_end "RIG=$rig '$root_dir/scripts/rig.sh' down"
-    RIG=$rig run programs 1200 cargo test --release -p shunt-tests --test real_programs
+    RIG=$rig TMPDIR=$files run programs 1200 cargo test --release -p shunt-tests --test real_programs
     export -f nothing_left_behind
     export rig
     run programs-nothing-left-behind 20 bash -euo pipefail -c nothing_left_behind

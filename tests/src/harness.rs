@@ -1,6 +1,9 @@
 //! Runs the cases one after another, each in a rig of its own and in a process of its own, so that neither a hang nor an
 //! abort of one touches the next.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -99,7 +102,8 @@ fn in_own_process(rig: &Rig, case: &Case, name: &str) -> Outcome {
     let this = std::env::current_exe().map_err(|e| format!("where this program lies: {e}"))?;
     let mut command = Command::new(this);
     command.args(["--one", name]).env("RIG", rig.prefix());
-    let case_process = Program::start(&format!("{}-case", rig.prefix()), command, &std::env::temp_dir())?;
+    let files = CaseFiles::create(rig)?;
+    let case_process = Program::start("case", command, &files.0)?;
     let ended = case_process.wait(Duration::from_secs(case.limit_seconds))?;
     if ended.status.success() {
         return Ok(());
@@ -112,6 +116,27 @@ fn in_own_process(rig: &Rig, case: &Case, name: &str) -> Outcome {
     }
 }
 
+/// Where a case's files lie, also those of a case that was ended: gone when the value goes.
+struct CaseFiles(PathBuf);
+
+impl CaseFiles {
+    fn create(rig: &Rig) -> Outcome<Self> {
+        let directory = Stage::directory_for(rig);
+        let _ = fs::remove_dir_all(&directory);
+        // Readable by all: servers drop their privileges.
+        fs::create_dir_all(&directory)
+            .and_then(|()| fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)))
+            .map_err(|e| format!("{}: {e}", directory.display()))?;
+        Ok(CaseFiles(directory))
+    }
+}
+
+impl Drop for CaseFiles {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 fn run_one(cases: &[&Case], name: &str) -> ExitCode {
     let wanted = cases
         .iter()
@@ -121,8 +146,8 @@ fn run_one(cases: &[&Case], name: &str) -> ExitCode {
         println!("no such case: {name}");
         return ExitCode::FAILURE;
     };
-    let outcome = Stage::new(Rig::named(&std::env::var("RIG").unwrap_or_default()), placement)
-        .and_then(|stage| (case.run)(&stage).map_err(|why| format!("{why}{}", stage.complaints())));
+    let stage = Stage::new(Rig::named(&std::env::var("RIG").unwrap_or_default()), placement);
+    let outcome = (case.run)(&stage).map_err(|why| format!("{why}{}", stage.complaints()));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

@@ -1,7 +1,6 @@
 //! One case's stage: which side runs on shunt, where its files lie, and how its programs are started.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -50,14 +49,14 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// The directory is readable by all: servers drop their privileges.
-    pub fn new(rig: Rig, placement: Placement) -> Outcome<Self> {
-        let directory = std::env::temp_dir().join(format!("{}-files", rig.prefix()));
-        let _ = fs::remove_dir_all(&directory);
-        fs::create_dir_all(&directory)
-            .and_then(|()| fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)))
-            .map_err(|e| format!("{}: {e}", directory.display()))?;
-        Ok(Stage { rig, placement, directory })
+    pub fn new(rig: Rig, placement: Placement) -> Self {
+        let directory = Stage::directory_for(&rig);
+        Stage { rig, placement, directory }
+    }
+
+    /// The harness makes it before the case and removes it after.
+    pub fn directory_for(rig: &Rig) -> PathBuf {
+        std::env::temp_dir().join(format!("{}-files", rig.prefix()))
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -157,11 +156,5 @@ impl Stage {
         work()?;
         before.0.prove(server)?;
         before.1.prove(client)
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
