@@ -118,10 +118,10 @@ fn no_such_device(stage: &Stage) -> Outcome {
     program_runs_all_the_same(stage, shunt(stage, &["run", "--dev", "nosuch0", "--"]), &words)
 }
 
-/// A dummy device's driver knows no XDP: the kernel's generic one stands in, and the keeper says so.
+/// A bridge knows no XDP of its own: the kernel's generic one stands in, and the keeper says so.
 fn driver_without_xdp(stage: &Stage) -> Outcome {
     for words in [
-        &["link", "add", "plain0", "type", "dummy"][..],
+        &["link", "add", "plain0", "type", "bridge"][..],
         &["addr", "add", "10.97.0.1/24", "dev", "plain0"],
         &["link", "set", "plain0", "up"],
     ] {
