@@ -112,6 +112,13 @@ impl Before {
                 "{side:?}: {name} grew by {grown}, at least {least} were due: not accelerated"
             );
         }
+        // The rig damages nothing: whatever looks damaged was damaged by us.
+        for name in
+            ["tcp_bad_checksum", "tcp_malformed", "ip_bad_checksum", "ip_malformed", "ring_bad_descriptor"]
+        {
+            let grown = grown(name)?;
+            ensure!(grown == 0, "{side:?}: {name} grew by {grown}");
+        }
         ensure!(
             kernel_in == 0 && kernel_out == 0,
             "{side:?}: the kernel's TCP saw {kernel_in} segments in and {kernel_out} out: not (all) accelerated"

@@ -6,6 +6,7 @@ mod curl;
 mod death;
 mod errors;
 mod iperf3;
+mod lifecycle;
 mod nginx;
 mod python;
 mod redis;
@@ -27,5 +28,6 @@ fn main() -> ExitCode {
         coexistence::CASES,
         death::CASES,
         errors::CASES,
+        lifecycle::CASES,
     ])
 }
