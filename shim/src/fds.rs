@@ -8,50 +8,62 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use crate::kernel;
 
+/// Where an accelerated socket is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) shard: u8,
+    /// Made as AF_INET6: its addresses are shown as IPv4-mapped ones.
+    pub(crate) ipv6: bool,
+    pub(crate) handle: u32,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Entry {
     /// A plain kernel descriptor, or none.
     Kernel,
     /// A TCP socket that has neither connected nor listened. All duplicates of one description carry the same
     /// `serial`, by which the decision finds them.
-    Undecided { serial: u32 },
-    /// An accelerated connection; `socket` is its handle in the region.
-    Connection { socket: u32 },
+    Undecided { serial: u32, ipv6: bool },
+    /// An accelerated connection.
+    Connection(Place),
     /// Listens in the kernel and in the region.
-    Listener { socket: u32 },
-    /// An epoll instance; `instance` is the events side's number for it.
-    Epoll { instance: u32 },
+    Listener(Place),
+    /// An epoll instance with a part in the region.
+    Epoll(Place),
     /// One of ours, which the program must neither see nor hit.
     Own { slot: u32 },
 }
 
-const UNDECIDED: u64 = 1;
-const CONNECTION: u64 = 2;
-const LISTENER: u64 = 3;
-const EPOLL: u64 = 4;
-const OWN: u64 = 5;
+const UNDECIDED: u8 = 1;
+const CONNECTION: u8 = 2;
+const LISTENER: u8 = 3;
+const EPOLL: u8 = 4;
+const OWN: u8 = 5;
 
 impl Entry {
+    /// Kind, shard, whether IPv6, and a handle: bytes 7, 5, 4 and 3..0.
     fn encode(self) -> u64 {
-        let (kind, value) = match self {
+        let place = |handle| Place { shard: 0, ipv6: false, handle };
+        let (kind, place) = match self {
             Entry::Kernel => return 0,
-            Entry::Undecided { serial } => (UNDECIDED, serial),
-            Entry::Connection { socket } => (CONNECTION, socket),
-            Entry::Listener { socket } => (LISTENER, socket),
-            Entry::Epoll { instance } => (EPOLL, instance),
-            Entry::Own { slot } => (OWN, slot),
+            Entry::Undecided { serial, ipv6 } => (UNDECIDED, Place { ipv6, ..place(serial) }),
+            Entry::Connection(place) => (CONNECTION, place),
+            Entry::Listener(place) => (LISTENER, place),
+            Entry::Epoll(place) => (EPOLL, place),
+            Entry::Own { slot } => (OWN, place(slot)),
         };
-        kind << 56 | u64::from(value)
+        let Place { shard, ipv6, handle } = place;
+        u64::from(kind) << 56 | u64::from(shard) << 40 | u64::from(ipv6) << 32 | u64::from(handle)
     }
 
     fn decode(word: u64) -> Entry {
-        let value = word as u32;
-        match word >> 56 {
-            UNDECIDED => Entry::Undecided { serial: value },
-            CONNECTION => Entry::Connection { socket: value },
-            LISTENER => Entry::Listener { socket: value },
-            EPOLL => Entry::Epoll { instance: value },
-            OWN => Entry::Own { slot: value },
+        let place = Place { shard: (word >> 40) as u8, ipv6: word >> 32 & 1 != 0, handle: word as u32 };
+        match (word >> 56) as u8 {
+            UNDECIDED => Entry::Undecided { serial: place.handle, ipv6: place.ipv6 },
+            CONNECTION => Entry::Connection(place),
+            LISTENER => Entry::Listener(place),
+            EPOLL => Entry::Epoll(place),
+            OWN => Entry::Own { slot: place.handle },
             _ => Entry::Kernel,
         }
     }

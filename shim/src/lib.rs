@@ -1,18 +1,35 @@
 //! libshunt.so: libc symbols in, region operations or the real system call out.
 //!
 //! Everything here runs inside somebody else's program: before its `main`, in its signal handlers, between its `fork`
-//! and `exec`, at its exit. Therefore no std, no heap, no libc call on any path, and no panic that can be reached.
+//! and `exec`, at its exit. Therefore no std, no heap but our own, no libc call on any path, and no panic that can be reached.
 
 #![no_std]
 
+extern crate alloc;
+
+mod address;
+mod bells;
+mod blocking;
+mod connect;
+mod control;
+mod environment;
 mod errno;
 mod fds;
+mod heap;
 mod hooks;
 mod kernel;
+mod listen;
 mod log;
 mod own;
+mod processes;
+mod settings;
 mod signals;
+mod sockets;
+mod startup;
+mod stream;
 mod thread;
+mod turn;
+mod user_buffers;
 mod user_memory;
 
 /// Nothing reaches this: it is here because a library without std must name what happens. The message is one

@@ -18,6 +18,14 @@ const FILLING: i32 = -2;
 pub(crate) struct Slot(u32);
 
 impl Slot {
+    pub(crate) fn from_number(index: u32) -> Slot {
+        Slot(index)
+    }
+
+    pub(crate) fn index(self) -> u32 {
+        self.0
+    }
+
     /// The number right now, or -1.
     #[inline]
     pub(crate) fn number(self) -> i32 {

@@ -3,20 +3,20 @@
 //! Until the region is attached, signals are the program's and the kernel's alone. From then on the kernel knows one
 //! handler, `arrive`, for every signal the program handles, and `ACTIONS` keeps what the program asked for:
 //! * a signal inside a locked section is kept with its siginfo and sent again at the section's end;
-//! * handlers without SA_RESTART are counted, so that a blocking call can tell EINTR from going on;
+//! * handlers are counted, those without SA_RESTART apart, so that a blocking call can tell EINTR from going on;
 //! * a fault in our copy of user memory is repaired (SIGSEGV and SIGBUS are always ours, and look as if they were not).
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
 
-use crate::kernel::{self, Errno, Outcome};
+use crate::kernel::{self, Errno};
 use crate::{thread, user_memory};
 
 mod action;
 mod sleep;
 
 pub(crate) use action::{KernelAction, kernel_action, program_action};
-pub(crate) use sleep::interruptible_call;
+pub(crate) use sleep::{EndedBy, Mark, interruptible_call};
 
 use action::{ACTIONS, SIG_DFL, SIG_IGN};
 
@@ -44,6 +44,13 @@ impl LockedSection {
     }
 }
 
+impl LockedSection {
+    /// A section that began elsewhere and whose guard was forgotten.
+    pub(crate) fn entered() -> LockedSection {
+        LockedSection { _not_send: core::marker::PhantomData }
+    }
+}
+
 impl Drop for LockedSection {
     #[inline(always)]
     fn drop(&mut self) {
@@ -56,18 +63,6 @@ impl Drop for LockedSection {
             send_again(thread);
         }
     }
-}
-
-/// How often this thread was interrupted by a handler without SA_RESTART; take it when a call begins.
-#[inline(always)]
-pub(crate) fn interruptions() -> u32 {
-    thread::current().interruptions.load(Ordering::Relaxed)
-}
-
-/// Whether a call that began at `mark` has to return EINTR now.
-#[inline(always)]
-pub(crate) fn interrupted_since(mark: u32) -> bool {
-    interruptions() != mark
 }
 
 /// Puts `arrive` in front of every handler that the program has, and of the two signals that faults raise.
@@ -158,8 +153,9 @@ unsafe extern "C" fn arrive(signal: c_int, info: *mut libc::siginfo_t, context: 
         SIG_DFL | SIG_IGN => return action::die_of(signal, raised_by_fault, info, *mask),
         _ => {}
     }
+    count(&thread.handlers);
     if action.flags & libc::SA_RESTART as u64 == 0 {
-        thread.interruptions.store(interruptions().wrapping_add(1), Ordering::Relaxed);
+        count(&thread.interruptions);
     }
     if action.flags & libc::SA_RESETHAND as u64 != 0 {
         kept.store(&KernelAction::default());
@@ -179,9 +175,12 @@ unsafe extern "C" fn arrive(signal: c_int, info: *mut libc::siginfo_t, context: 
             core::mem::transmute(action.handler);
         handler(signal, info, context.cast());
     }
-    if action.flags & libc::SA_RESTART as u64 == 0 {
-        sleep::leave(instruction);
-    }
+    sleep::look_again(instruction);
+}
+
+/// Not an atomic addition: only this thread counts here.
+fn count(counter: &AtomicU32) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }
 
 /// LINUX: the kernel's mask is the first word of glibc's 128-byte one.
@@ -253,6 +252,3 @@ impl Drop for Changing {
 pub(crate) fn in_child() {
     CHANGING.store(0, Ordering::Relaxed);
 }
-
-/// `Outcome` of a call that has to return EINTR.
-pub(crate) const INTERRUPTED: Outcome = Err(Errno::INTR);

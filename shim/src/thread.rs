@@ -14,7 +14,9 @@ use core::sync::atomic::{AtomicBool, AtomicU32};
 pub(crate) struct Thread {
     /// How many locked sections this thread is in. Signal handlers are deferred while it is not zero.
     pub(crate) locked: AtomicU32,
-    /// Counts handlers that ran on this thread without SA_RESTART: blocking calls look whether it moved.
+    /// Counts handlers that ran on this thread: blocking calls look whether it moved.
+    pub(crate) handlers: AtomicU32,
+    /// Of these, the ones without SA_RESTART.
     pub(crate) interruptions: AtomicU32,
     /// Set for the child of `vfork`, which runs on its parent's memory.
     pub(crate) borrowed_memory: AtomicBool,

@@ -3,6 +3,14 @@
 //! `table` names every one of them once. The families below implement them: they take the program's arguments as they
 //! came, and return a value or an errno.
 
+mod by_number;
+mod descriptors;
+mod files;
+mod messages;
+mod options;
+mod processes;
 mod signals;
+mod sockets;
 mod table;
 mod trampolines;
+mod transfer;

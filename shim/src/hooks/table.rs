@@ -4,9 +4,9 @@
 //! there (fortified twins, old names). Functions with variable arguments are in `trampolines`. What is not
 //! here is not taken over: GLIBC_PRIVATE names are used between glibc's own libraries, whose sockets stay the kernel's.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::{c_int, c_uint, c_void};
 
-use super::signals;
+use super::{descriptors, files, messages, options, processes, signals, sockets, transfer};
 use crate::errno::give_back;
 
 macro_rules! hooks {
@@ -41,8 +41,69 @@ macro_rules! export {
 }
 
 type Handler = libc::sighandler_t;
+type Address = *const libc::sockaddr;
+type AddressRoom = *mut libc::sockaddr;
+type LengthRoom = *mut libc::socklen_t;
+type Pieces = *const libc::iovec;
+type Length = libc::socklen_t;
 
 hooks! {
+    libc socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = sockets::socket;
+    libc bind(fd: c_int, address: Address, length: Length) -> c_int = sockets::bind;
+    libc listen(fd: c_int, backlog: c_int) -> c_int = sockets::listen;
+    libc connect(fd: c_int, address: Address, length: Length) -> c_int = sockets::connect, also __connect;
+    libc accept(fd: c_int, address: AddressRoom, length: LengthRoom) -> c_int = sockets::accept;
+    libc accept4(fd: c_int, address: AddressRoom, length: LengthRoom, flags: c_int) -> c_int = sockets::accept4;
+    libc shutdown(fd: c_int, how: c_int) -> c_int = sockets::shutdown;
+    libc getsockname(fd: c_int, address: AddressRoom, length: LengthRoom) -> c_int = sockets::getsockname;
+    libc getpeername(fd: c_int, address: AddressRoom, length: LengthRoom) -> c_int = sockets::getpeername;
+    libc getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: LengthRoom) -> c_int
+        = options::getsockopt;
+    libc setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: Length) -> c_int
+        = options::setsockopt;
+
+    libc read(fd: c_int, buffer: *mut c_void, length: usize) -> isize = transfer::read, also __read;
+    libc write(fd: c_int, buffer: *const c_void, length: usize) -> isize = transfer::write, also __write;
+    libc readv(fd: c_int, pieces: Pieces, count: c_int) -> isize = transfer::readv;
+    libc writev(fd: c_int, pieces: Pieces, count: c_int) -> isize = transfer::writev;
+    libc preadv2(fd: c_int, pieces: Pieces, count: c_int, offset: libc::off_t, flags: c_int) -> isize
+        = transfer::preadv2, also preadv64v2;
+    libc pwritev2(fd: c_int, pieces: Pieces, count: c_int, offset: libc::off_t, flags: c_int) -> isize
+        = transfer::pwritev2, also pwritev64v2;
+    libc recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize = transfer::recv;
+    libc recvfrom(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int, address: AddressRoom,
+        address_length: LengthRoom) -> isize = transfer::recvfrom;
+    libc send(fd: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize
+        = transfer::send, also __send;
+    libc sendto(fd: c_int, buffer: *const c_void, length: usize, flags: c_int, address: Address,
+        address_length: Length) -> isize = transfer::sendto;
+    libc recvmsg(fd: c_int, message: *mut libc::msghdr, flags: c_int) -> isize = messages::recvmsg;
+    libc sendmsg(fd: c_int, message: *const libc::msghdr, flags: c_int) -> isize = messages::sendmsg;
+    libc recvmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int,
+        timeout: *mut libc::timespec) -> c_int = messages::recvmmsg;
+    libc sendmmsg(fd: c_int, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int) -> c_int
+        = messages::sendmmsg;
+    libc sendfile(out: c_int, input: c_int, offset: *mut libc::off_t, count: usize) -> isize
+        = files::sendfile, also sendfile64;
+    libc splice(input: c_int, input_offset: *mut libc::loff_t, out: c_int, out_offset: *mut libc::loff_t,
+        count: usize, flags: c_uint) -> isize = files::splice;
+
+    glibc __read_chk(fd: c_int, buffer: *mut c_void, length: usize, room: usize) -> isize
+        = transfer::read_checked;
+    glibc __recv_chk(fd: c_int, buffer: *mut c_void, length: usize, room: usize, flags: c_int) -> isize
+        = transfer::recv_checked;
+    glibc __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: usize, room: usize, flags: c_int,
+        address: AddressRoom, address_length: LengthRoom) -> isize = transfer::recvfrom_checked;
+
+    libc close(fd: c_int) -> c_int = descriptors::close, also __close;
+    libc close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int = descriptors::close_range;
+    glibc closefrom(first: c_int) -> () = descriptors::closefrom;
+    libc dup(fd: c_int) -> c_int = descriptors::dup;
+    libc dup2(old: c_int, new: c_int) -> c_int = descriptors::dup2, also __dup2;
+    libc dup3(old: c_int, new: c_int, flags: c_int) -> c_int = descriptors::dup3;
+
+    glibc _Fork() -> libc::pid_t = processes::fork_bare;
+
     libc sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int
         = signals::sigaction, also __sigaction;
     libc signal(signal: c_int, handler: Handler) -> Handler = signals::signal, also bsd_signal ssignal;

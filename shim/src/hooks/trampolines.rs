@@ -18,6 +18,10 @@ macro_rules! variadic {
     )+};
 }
 
+variadic!(fcntl fcntl64 __fcntl = super::descriptors::fcntl);
+variadic!(ioctl = super::descriptors::ioctl);
+variadic!(syscall = super::descriptors::by_number);
+
 /// The child runs on this thread's memory until it execs or exits, and this thread sleeps so long: a mark in the thread's
 /// block is enough to keep the child's calls away from our tables. The return address is held in a
 /// register over the call, because the child's calls overwrite the stack where it was.

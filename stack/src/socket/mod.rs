@@ -74,7 +74,9 @@ pub struct Socket {
     pub error: u32,
     /// 1 for O_NONBLOCK, which belongs to the open file and so to all that share it.
     pub nonblocking: u8,
-    pub pad: [u8; 3],
+    /// 1 from a connect() that answered EINPROGRESS (or was interrupted) until one has told how it ended.
+    pub connecting: u8,
+    pub pad: [u8; 2],
 }
 
 impl Shard {

@@ -1,0 +1,163 @@
+//! connect(): where an undecided socket becomes ours or the kernel's, and what the call answers after that.
+
+use stack::socket::{self, Placement, SocketRef};
+
+use crate::address::Raw;
+use crate::blocking::{Wait, wait};
+use crate::fds::{Entry, Place};
+use crate::kernel::{self, Errno, Outcome};
+use crate::log::{self, Level};
+use crate::signals::{EndedBy, Mark};
+use crate::sockets::{connection, decide, decide_ours, new_serial, release, with_socket};
+use crate::turn::{errno, now, turn, turn_at};
+use crate::{settings, startup};
+
+/// The program's own call, for the kernel.
+fn to_kernel(fd: i32, raw: &Raw) -> Outcome {
+    // SAFETY: the kernel reads an address of ours.
+    unsafe { kernel::call(libc::SYS_connect, [fd as usize, raw.bytes.as_ptr() as usize, raw.length]) }
+}
+
+/// connect() on an undecided socket.
+pub(crate) fn first(fd: i32, entry: Entry, raw: &Raw) -> Outcome {
+    let Entry::Undecided { ipv6, .. } = entry else { return to_kernel(fd, raw) };
+    match begin(fd, ipv6, raw) {
+        Ok(place) => {
+            decide_ours(fd, entry, Entry::Connection(place));
+            finish(fd, entry, place)
+        }
+        Err(Declined::To(why)) => {
+            log::line(Level::Debug, &["connect goes to the kernel: ", why]);
+            // Also when this fails: the kernel may be in the middle of connecting. A later attempt is the kernel's too.
+            decide(fd, entry, Entry::Kernel);
+            to_kernel(fd, raw)
+        }
+        Err(Declined::ForNow) => to_kernel(fd, raw),
+        Err(Declined::Failed(error)) => Err(error),
+    }
+}
+
+enum Declined {
+    /// The kernel's from now on.
+    To(&'static str),
+    /// The kernel will refuse the call itself; the socket stays what it is.
+    ForNow,
+    Failed(Errno),
+}
+
+fn begin(fd: i32, ipv6: bool, raw: &Raw) -> Result<Place, Declined> {
+    let family = i32::from(u16::from_ne_bytes([raw.bytes[0], raw.bytes[1]]));
+    let expected = if ipv6 { libc::AF_INET6 } else { libc::AF_INET };
+    if family != expected {
+        return Err(Declined::ForNow);
+    }
+    let remote = raw.endpoint().ok_or(Declined::To("it is IPv6"))?;
+    if remote.0.is_any() || remote.0.is_multicast_or_broadcast() || remote.1 == 0 {
+        return Err(Declined::To("the address names no single peer"));
+    }
+    if ipv6 && settings::is_ipv6_only(fd) {
+        return Err(Declined::ForNow);
+    }
+    if settings::wants_kernel(fd) {
+        return Err(Declined::To("an option asks for it"));
+    }
+    let stack = startup::stack().ok_or(Declined::To("the program is not attached"))?;
+    let bound = crate::listen::bound(fd).ok().filter(|(addr, port)| !addr.is_any() || *port != 0);
+    if bound.is_some_and(|(_, port)| port != 0) {
+        return Err(Declined::To("it is bound to a port of its own"));
+    }
+    let shadow = settings::read(fd);
+    let opened = turn(0, |s, now| match socket::connect(s, bound, remote, &shadow.settings, now) {
+        Ok(Placement::Ours(connection)) => {
+            let socket = SocketRef::Connection(connection);
+            if let Err(error) = socket::hold(s, socket, stack.me) {
+                stack::tcp::close(s, connection, now);
+                return Err(Declined::Failed(errno(error)));
+            }
+            if let Some(socket) = s.socket_mut(socket) {
+                socket.nonblocking = shadow.nonblocking.into();
+                socket.receive_timeout = shadow.receive_timeout;
+                socket.send_timeout = shadow.send_timeout;
+                socket.connecting = 1;
+            }
+            Ok(connection.raw())
+        }
+        Ok(Placement::Kernel(reason)) => Err(Declined::To(reason.text())),
+        Err(error) => Err(Declined::Failed(errno(error))),
+    });
+    let handle = opened.map_err(Declined::Failed)??;
+    Ok(Place { shard: 0, ipv6, handle })
+}
+
+/// connect() on a connection: how the attempt went, waiting for its end if the socket blocks.
+pub(crate) fn again(fd: i32, entry: Entry, place: Place, raw: &Raw) -> Outcome {
+    let undecided = Entry::Undecided { serial: new_serial(), ipv6: place.ipv6 };
+    let family = u16::from_ne_bytes([raw.bytes[0], raw.bytes[1]]);
+    if i32::from(family) == libc::AF_UNSPEC {
+        // LINUX: disconnects; the socket can be used again.
+        let _ = turn_at(place, |s, now| stack::tcp::abort(s, connection(place), now));
+        forget(fd, entry, undecided);
+        return Ok(0);
+    }
+    let socket = SocketRef::Connection(connection(place));
+    if with_socket(place, socket, |socket| socket.connecting != 0)? {
+        conclude(fd, undecided, place, Errno::ALREADY)
+    } else {
+        Err(Errno::ISCONN)
+    }
+}
+
+/// All descriptors of the connection are an undecided socket again.
+fn forget(fd: i32, connection: Entry, undecided: Entry) {
+    for _ in 0..decide(fd, connection, undecided) {
+        release(connection);
+    }
+}
+
+/// The first connect(): waits, unless the socket does not.
+fn finish(fd: i32, undecided: Entry, place: Place) -> Outcome {
+    conclude(fd, undecided, place, Errno::INPROGRESS)
+}
+
+/// `unfinished` is what a call that does not wait answers while the attempt goes on. A failed attempt leaves
+/// the socket as it was before: `undecided`.
+fn conclude(fd: i32, undecided: Entry, place: Place, unfinished: Errno) -> Outcome {
+    let socket = SocketRef::Connection(connection(place));
+    let (blocking, timeout) =
+        with_socket(place, socket, |socket| (socket.nonblocking == 0, socket.send_timeout))?;
+    let by = if timeout == 0 { EndedBy::HandlerWithoutRestart } else { EndedBy::AnyHandler };
+    let mark = Mark::begin(by);
+    let deadline = (timeout != 0).then(|| now().saturating_add(timeout));
+    let mut waited = false;
+    loop {
+        let outcome = turn_at(place, |s, _| {
+            s.pump();
+            let outcome = socket::connect_outcome(s, connection(place));
+            if outcome != Err(stack::Error::Already)
+                && let Some(socket) = s.socket_mut(socket)
+            {
+                socket.connecting = 0;
+            }
+            outcome
+        })?;
+        match outcome {
+            Ok(()) => return Ok(0),
+            Err(stack::Error::Already) if !blocking => return Err(unfinished),
+            // LINUX: the time is up, and the attempt goes on.
+            Err(stack::Error::Already) if waited && deadline.is_some_and(|end| now() >= end) => {
+                return Err(Errno::INPROGRESS);
+            }
+            Err(stack::Error::Already) => {
+                let events = libc::EPOLLOUT as u32;
+                match wait(&Wait { place, socket, events, also: None, deadline }, &mark) {
+                    Err(Errno::AGAIN) | Ok(()) => waited = true,
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error) => {
+                forget(fd, Entry::Connection(place), undecided);
+                return Err(errno(error));
+            }
+        }
+    }
+}

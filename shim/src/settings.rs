@@ -1,0 +1,166 @@
+//! Socket options. The shadow keeps them: the kernel judges every setsockopt() and answers most of getsockopt(); what the
+//! stack must obey is read back from it.
+
+use core::ffi::c_int;
+
+use stack::socket::Socket;
+use stack::tcp::Settings;
+
+use crate::kernel::{self, Errno};
+
+/// What a shadow says about how its connection is to behave.
+pub(crate) struct Shadow {
+    pub(crate) settings: Settings,
+    /// SO_RCVTIMEO and SO_SNDTIMEO in nanoseconds, 0 for none.
+    pub(crate) receive_timeout: u64,
+    pub(crate) send_timeout: u64,
+    pub(crate) nonblocking: bool,
+}
+
+/// Reads all of it: a dozen system calls, made once per connection that is opened and per setsockopt().
+pub(crate) fn read(fd: i32) -> Shadow {
+    let socket = |name| number(fd, libc::SOL_SOCKET, name).unwrap_or(0);
+    let tcp = |name| number(fd, libc::IPPROTO_TCP, name).unwrap_or(0);
+    let default = Settings::default();
+    let [linger_on, linger_time] = option(fd, libc::SOL_SOCKET, libc::SO_LINGER).unwrap_or([0i32; 2]);
+    let settings = Settings {
+        no_delay: (tcp(libc::TCP_NODELAY) != 0).into(),
+        cork: (tcp(libc::TCP_CORK) != 0).into(),
+        keep_alive: (socket(libc::SO_KEEPALIVE) != 0).into(),
+        // LINUX: quick ACK mode is a matter of the moment; a fresh socket reports 1 whether or not it was asked for.
+        quick_ack: default.quick_ack,
+        linger: (linger_on != 0).into(),
+        linger_time: linger_time.max(0) as u32,
+        send_buffer: buffer(socket(libc::SO_SNDBUF), default.send_buffer),
+        receive_buffer: buffer(socket(libc::SO_RCVBUF), default.receive_buffer),
+        receive_low_water: socket(libc::SO_RCVLOWAT).max(1),
+        // LINUX: an unconnected socket reports the default of 536 when nothing was set.
+        max_segment: match tcp(libc::TCP_MAXSEG) {
+            536 => 0,
+            set => set,
+        },
+        keep_idle: tcp(libc::TCP_KEEPIDLE).max(1),
+        keep_interval: tcp(libc::TCP_KEEPINTVL).max(1),
+        keep_count: tcp(libc::TCP_KEEPCNT).max(1),
+        user_timeout: tcp(libc::TCP_USER_TIMEOUT),
+        defer_accept: tcp(libc::TCP_DEFER_ACCEPT),
+        syn_count: tcp(libc::TCP_SYNCNT),
+        not_sent_low_water: number(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT)
+            .unwrap_or(default.not_sent_low_water),
+        ..default
+    };
+    Shadow {
+        settings,
+        receive_timeout: timeout(fd, libc::SO_RCVTIMEO),
+        send_timeout: timeout(fd, libc::SO_SNDTIMEO),
+        nonblocking: kernel::fcntl(fd, libc::F_GETFL, 0)
+            .is_ok_and(|flags| flags as i32 & libc::O_NONBLOCK != 0),
+    }
+}
+
+/// SO_RCVTIMEO or SO_SNDTIMEO in nanoseconds, 0 for none.
+fn timeout(fd: i32, name: c_int) -> u64 {
+    match option::<i64, 2>(fd, libc::SOL_SOCKET, name) {
+        Ok([seconds, microseconds]) => (seconds as u64)
+            .saturating_mul(1_000_000_000)
+            .saturating_add((microseconds as u64).saturating_mul(1_000)),
+        Err(_) => 0,
+    }
+}
+
+/// The kernel's defaults mean that the program asked for nothing: then our own default holds, which, like the kernel's
+/// auto-tuned one, is meant for fast networks.
+fn buffer(reported: u32, ours: u32) -> u32 {
+    match reported {
+        0 | 16_384 | 87_380 | 131_072 => ours,
+        asked => asked,
+    }
+}
+
+fn number(fd: i32, level: c_int, name: c_int) -> Result<u32, Errno> {
+    option::<i32, 1>(fd, level, name).map(|[value]| value as u32)
+}
+
+/// Reads an option that consists of `N` numbers.
+fn option<T: Copy + Default, const N: usize>(fd: i32, level: c_int, name: c_int) -> Result<[T; N], Errno> {
+    let mut value = [T::default(); N];
+    let mut length = size_of::<[T; N]>() as libc::socklen_t;
+    let arguments =
+        [fd as usize, level as usize, name as usize, value.as_mut_ptr() as usize, (&raw mut length) as usize];
+    // SAFETY: the kernel writes `length` bytes at most; T is an integer.
+    unsafe { kernel::call(libc::SYS_getsockopt, arguments) }?;
+    Ok(value)
+}
+
+/// After a setsockopt() of the program: takes over what it changed. False if that is nothing of ours.
+pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings) -> bool {
+    if (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) {
+        let Ok([on, time]) = option::<i32, 2>(fd, level, name) else { return false };
+        (into.linger, into.linger_time) = ((on != 0).into(), time.max(0) as u32);
+        return true;
+    }
+    let Ok(value) = number(fd, level, name) else { return false };
+    let on = u8::from(value != 0);
+    match (level, name) {
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => into.no_delay = on,
+        (libc::IPPROTO_TCP, libc::TCP_CORK) => into.cork = on,
+        (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => into.quick_ack = on,
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => into.keep_idle = value,
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => into.keep_interval = value,
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => into.keep_count = value,
+        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => into.user_timeout = value,
+        (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT) => into.defer_accept = value,
+        (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => into.syn_count = value,
+        (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => into.not_sent_low_water = value,
+        (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => into.max_segment = value,
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => into.keep_alive = on,
+        (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => into.receive_low_water = value.max(1),
+        (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_SNDBUFFORCE) => into.send_buffer = value,
+        (libc::SOL_SOCKET, libc::SO_RCVBUF | libc::SO_RCVBUFFORCE) => into.receive_buffer = value,
+        _ => return false,
+    }
+    true
+}
+
+pub(crate) fn read_back_timeouts(fd: i32, level: c_int, name: c_int, into: &mut Socket) {
+    match (level, name) {
+        (libc::SOL_SOCKET, libc::SO_RCVTIMEO) => into.receive_timeout = timeout(fd, name),
+        (libc::SOL_SOCKET, libc::SO_SNDTIMEO) => into.send_timeout = timeout(fd, name),
+        _ => {}
+    }
+}
+
+/// What getsockopt() answers for an option that `Settings` keeps. Buffer sizes and the like that nobody set are
+/// the shadow's to tell.
+pub(crate) fn number_of(settings: &Settings, level: c_int, name: c_int) -> Option<u32> {
+    let default = Settings::default();
+    let set = |value: u32, default: u32| (value != default).then_some(value);
+    Some(match (level, name) {
+        (libc::IPPROTO_TCP, libc::TCP_NODELAY) => settings.no_delay.into(),
+        (libc::IPPROTO_TCP, libc::TCP_CORK) => settings.cork.into(),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => settings.keep_idle,
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => settings.keep_interval,
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => settings.keep_count,
+        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => settings.user_timeout,
+        (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => return set(settings.syn_count, default.syn_count),
+        (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => {
+            return set(settings.not_sent_low_water, default.not_sent_low_water);
+        }
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keep_alive.into(),
+        (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => settings.receive_low_water,
+        (libc::SOL_SOCKET, libc::SO_SNDBUF) => return set(settings.send_buffer, default.send_buffer),
+        (libc::SOL_SOCKET, libc::SO_RCVBUF) => return set(settings.receive_buffer, default.receive_buffer),
+        _ => return None,
+    })
+}
+
+/// Whether the shadow has something set that only the kernel can give.
+pub(crate) fn wants_kernel(fd: i32) -> bool {
+    let bound_to_device = option::<u8, 16>(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE);
+    bound_to_device.is_ok_and(|name| name.first().is_some_and(|&byte| byte != 0))
+        || number(fd, libc::SOL_IP, libc::IP_TRANSPARENT).is_ok_and(|on| on != 0)
+}
+
+pub(crate) fn is_ipv6_only(fd: i32) -> bool {
+    number(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY).is_ok_and(|on| on != 0)
+}

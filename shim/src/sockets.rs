@@ -1,0 +1,114 @@
+//! The accelerated sockets of this process, as its descriptors hold them.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use stack::region::Handle;
+use stack::shard::Shard;
+use stack::socket::{self, SocketRef};
+use stack::tcp::{self, Connection, Listener};
+
+use crate::fds::{self, Entry, Place};
+use crate::kernel::Errno;
+use crate::startup;
+use crate::turn::turn_at;
+
+pub(crate) fn connection(place: Place) -> Handle<Connection> {
+    Handle::from_raw(place.handle)
+}
+
+pub(crate) fn listener(place: Place) -> Handle<Listener> {
+    Handle::from_raw(place.handle)
+}
+
+/// The accelerated socket behind an entry.
+pub(crate) fn socket_of(entry: Entry) -> Option<(Place, SocketRef)> {
+    match entry {
+        Entry::Connection(place) => Some((place, SocketRef::Connection(connection(place)))),
+        Entry::Listener(place) => Some((place, SocketRef::Listener(listener(place)))),
+        Entry::Epoll(place) => Some((place, SocketRef::Epoll(Handle::from_raw(place.handle)))),
+        _ => None,
+    }
+}
+
+/// Runs `body` on the common part of the socket.
+pub(crate) fn with_socket<R>(
+    place: Place,
+    socket: SocketRef,
+    body: impl FnOnce(&mut socket::Socket) -> R,
+) -> Result<R, Errno> {
+    turn_at(place, |s: &mut _, _| {
+        let shard: &mut Shard = s;
+        shard.socket_mut(socket).map(body).ok_or(Errno::BADF)
+    })?
+}
+
+/// One more descriptor of this process names what `entry` names.
+pub(crate) fn retain(entry: Entry) -> bool {
+    let Some((place, socket)) = socket_of(entry) else { return true };
+    let Some(me) = startup::stack().map(|stack| stack.me) else { return false };
+    turn_at(place, |s, _| socket::hold(s, socket, me)).is_ok_and(|held| held.is_ok())
+}
+
+/// One descriptor less. The last one of all processes closes the socket.
+pub(crate) fn release(entry: Entry) {
+    let Some((place, socket)) = socket_of(entry) else { return };
+    let Some(me) = startup::stack().map(|stack| stack.me) else { return };
+    let endpoint = turn_at(place, |s, now| {
+        let endpoint = socket::local_endpoint(s, socket);
+        let closed = socket::let_go(s, socket, me, now);
+        endpoint.filter(|_| closed && matches!(socket, SocketRef::Listener(_)))
+    });
+    if let Ok(Some(endpoint)) = endpoint {
+        crate::listen::give_back(endpoint);
+    }
+}
+
+pub(crate) fn set_nonblocking(entry: Entry, on: bool) {
+    if let Some((place, socket)) = socket_of(entry) {
+        let _ = with_socket(place, socket, |socket| socket.nonblocking = on.into());
+    }
+}
+
+pub(crate) fn is_nonblocking(entry: Entry) -> bool {
+    socket_of(entry)
+        .and_then(|(place, socket)| with_socket(place, socket, |socket| socket.nonblocking != 0).ok())
+        .unwrap_or(false)
+}
+
+/// FIONREAD, or SIOCOUTQ.
+pub(crate) fn queued(place: Place, unread: bool) -> Result<i32, Errno> {
+    let count = turn_at(place, |s, _| {
+        s.pump();
+        let connection = connection(place);
+        if s.connections.get(connection).is_none() {
+            return Err(Errno::BADF);
+        }
+        Ok(if unread { tcp::unread(s, connection) } else { tcp::unacknowledged(s, connection) })
+    })??;
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+}
+
+/// Names an undecided description, so that all its descriptors can be found.
+pub(crate) fn new_serial() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What was `old` is `new` now, for every descriptor of the description; gives their number. `fd` is one of them.
+pub(crate) fn decide(fd: i32, old: Entry, new: Entry) -> usize {
+    let duplicates = fds::entries(0, u32::MAX).filter(|&(other, entry)| other != fd && entry == old);
+    let others = duplicates.filter(|&(other, _)| fds::exchange(other, old, new)).count();
+    others + usize::from(fds::exchange(fd, old, new))
+}
+
+/// A decision that took a handle: the handle came with one reference, each further descriptor adds one.
+pub(crate) fn decide_ours(fd: i32, old: Entry, new: Entry) {
+    let descriptors = decide(fd, old, new);
+    for _ in 1..descriptors {
+        retain(new);
+    }
+    if descriptors == 0 {
+        // Another thread closed it meanwhile.
+        release(new);
+    }
+}
