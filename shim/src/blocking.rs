@@ -5,7 +5,7 @@ use core::time::Duration;
 use stack::socket::{self, SocketRef};
 
 use crate::fds::Place;
-use crate::kernel::Errno;
+use crate::kernel::{self, Errno};
 use crate::signals::{Mark, interruptible_call};
 use crate::startup;
 use crate::turn::{now, turn_at};
@@ -54,8 +54,10 @@ pub(crate) fn wait(wait: &Wait, mark: &Mark) -> Result<(), Errno> {
         }
         let time = [0i64, LONGEST_SLEEP.as_nanos() as i64];
         let arguments = [(&raw mut polled) as usize, count, (&raw const time) as usize, 0, 8];
-        // SAFETY: the kernel reads and writes our array, and reads our timespec.
-        let slept = unsafe { interruptible_call(libc::SYS_ppoll, arguments, mark) };
+        let slept = kernel::cancellation_point(|| {
+            // SAFETY: the kernel reads and writes our array, and reads our timespec.
+            unsafe { interruptible_call(libc::SYS_ppoll, arguments, mark) }
+        });
         if let (Ok(_), Some(also)) = (slept, wait.also)
             && polled.iter().any(|p| p.fd == also && p.revents != 0)
         {

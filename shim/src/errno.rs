@@ -5,6 +5,8 @@ use core::ffi::{c_int, c_void};
 
 use crate::kernel::{Errno, Outcome};
 
+// Names the library that all our imports come from, so that they are bound by version.
+#[link(name = "c")]
 unsafe extern "C" {
     safe fn __errno_location() -> *mut c_int;
 }

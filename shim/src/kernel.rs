@@ -39,6 +39,52 @@ unsafe fn call6(number: usize, a: [usize; 6]) -> isize {
     result
 }
 
+unsafe extern "C" {
+    fn pthread_setcanceltype(kind: i32, old: *mut i32) -> i32;
+}
+const DEFERRED: i32 = 0;
+const ASYNCHRONOUS: i32 = 1;
+
+/// A call that may sleep, and in which POSIX lets a thread be cancelled: as in libc, cancellation is asynchronous for just
+/// as long as the system call takes, and only if there is a second thread that could ask for it.
+///
+/// # Safety
+/// As `call`. A cancelled thread leaves by unwinding from here: nothing may be held.
+#[inline(always)]
+pub(crate) unsafe fn cancellable<const N: usize>(number: i64, arguments: [usize; N]) -> Outcome {
+    if !has_threads() {
+        // SAFETY: the caller's promise.
+        return unsafe { call(number, arguments) };
+    }
+    cancellation_point(|| {
+        // SAFETY: the caller's promise.
+        unsafe { call(number, arguments) }
+    })
+}
+
+/// Runs `sleep`, a system call and nothing else, so that the thread can be cancelled in it.
+pub(crate) fn cancellation_point(sleep: impl FnOnce() -> Outcome) -> Outcome {
+    if !has_threads() {
+        return sleep();
+    }
+    let mut before = DEFERRED;
+    // SAFETY: both are plain numbers of this thread.
+    unsafe { pthread_setcanceltype(ASYNCHRONOUS, &raw mut before) };
+    let outcome = sleep();
+    // SAFETY: as above.
+    unsafe { pthread_setcanceltype(before, &raw mut before) };
+    outcome
+}
+
+/// LINUX: glibc notes in the thread's control block (`header.multiple_threads`) whether there ever was a second thread.
+#[inline(always)]
+fn has_threads() -> bool {
+    let several: u32;
+    // SAFETY: reads a word of the thread's control block, which every thread has.
+    unsafe { asm!("mov {0:e}, dword ptr fs:[0x18]", out(reg) several, options(nostack, readonly, pure)) };
+    several != 0
+}
+
 /// The kernel answers errors as -4095..=-1.
 #[inline(always)]
 pub(crate) fn outcome(result: isize) -> Outcome {

@@ -11,6 +11,7 @@ mod options;
 mod processes;
 mod signals;
 mod sockets;
+mod streams;
 mod table;
 mod trampolines;
 mod transfer;

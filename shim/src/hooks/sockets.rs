@@ -36,8 +36,9 @@ fn borrowed() -> bool {
 
 pub(super) unsafe fn connect(fd: c_int, address: *const libc::sockaddr, length: libc::socklen_t) -> Outcome {
     let entry = entry(fd);
+    let arguments = [fd as usize, address as usize, length as usize];
     // SAFETY: the program's own call.
-    let raw = || unsafe { kernel::call(libc::SYS_connect, [fd as usize, address as usize, length as usize]) };
+    let raw = || unsafe { kernel::cancellable(libc::SYS_connect, arguments) };
     match entry {
         Entry::Undecided { .. } => {
             connecting::first(fd, entry, &Raw::from_program(address.cast(), length as usize)?)
@@ -94,7 +95,8 @@ pub(super) unsafe fn accept4(
         Entry::Own { .. } => Err(Errno::BADF),
         // SAFETY: the program's own call.
         _ => unsafe {
-            kernel::call(libc::SYS_accept4, [fd as usize, address as usize, length as usize, flags as usize])
+            let arguments = [fd as usize, address as usize, length as usize, flags as usize];
+            kernel::cancellable(libc::SYS_accept4, arguments)
         },
     }
 }

@@ -6,7 +6,7 @@
 
 use core::ffi::{c_int, c_uint, c_void};
 
-use super::{descriptors, files, messages, options, processes, signals, sockets, transfer};
+use super::{descriptors, files, messages, options, processes, signals, sockets, streams, transfer};
 use crate::errno::give_back;
 
 macro_rules! hooks {
@@ -102,6 +102,7 @@ hooks! {
     libc dup2(old: c_int, new: c_int) -> c_int = descriptors::dup2, also __dup2;
     libc dup3(old: c_int, new: c_int, flags: c_int) -> c_int = descriptors::dup3;
 
+    glibc fdopen(fd: c_int, mode: *const core::ffi::c_char) -> *mut c_void = streams::fdopen, also _IO_fdopen;
     glibc _Fork() -> libc::pid_t = processes::fork_bare;
 
     libc sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int

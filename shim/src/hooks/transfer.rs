@@ -34,7 +34,7 @@ macro_rules! transfer {
             Way::Ours(place) => $ours(place),
             Way::Hidden => Err(Errno::BADF),
             // SAFETY: the program's own call.
-            Way::Kernel => unsafe { kernel::call(libc::$number, [$fd as usize, $($argument as usize),*]) },
+            Way::Kernel => unsafe { kernel::cancellable(libc::$number, [$fd as usize, $($argument as usize),*]) },
         }
     };
 }

@@ -1,0 +1,90 @@
+//! fdopen(): stdio reads and writes inside of libc, where no hook is. A stream on one of our sockets is therefore a stream of
+//! stdio's custom kind, whose functions are our hooks.
+
+use core::ffi::{c_char, c_int, c_void};
+
+use crate::errno::give_back;
+use crate::fds::Entry;
+use crate::kernel::{Errno, Outcome};
+
+use super::descriptors::{self, entry};
+use super::transfer;
+
+#[repr(C)]
+struct Functions {
+    read: unsafe extern "C" fn(*mut c_void, *mut c_char, usize) -> isize,
+    write: unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> isize,
+    seek: Option<unsafe extern "C" fn(*mut c_void, *mut i64, c_int) -> c_int>,
+    close: unsafe extern "C" fn(*mut c_void) -> c_int,
+}
+
+unsafe extern "C" {
+    fn fopencookie(cookie: *mut c_void, mode: *const c_char, functions: Functions) -> *mut c_void;
+    fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+}
+
+/// LINUX: `_fileno` of glibc's `struct _IO_FILE`, which is part of its ABI. Streams of the custom kind have none, but
+/// programs ask with fileno().
+const FILE_NUMBER: usize = 112;
+
+pub(super) unsafe fn fdopen(fd: c_int, mode: *const c_char) -> Outcome {
+    match entry(fd) {
+        Entry::Own { .. } => Err(Errno::BADF),
+        // SAFETY: the program's own call.
+        Entry::Kernel | Entry::Epoll(_) => unsafe { of_libc(fd, mode) },
+        _ => {
+            let functions = Functions { read, write, seek: None, close };
+            // SAFETY: the functions take the descriptor's number as their cookie; `mode` is the program's string.
+            let stream = unsafe { fopencookie(fd as usize as *mut c_void, mode, functions) };
+            if stream.is_null() {
+                return Err(Errno::from_raw_os_error(crate::errno::current()));
+            }
+            // SAFETY: inside the structure that libc has just made.
+            unsafe { stream.byte_add(FILE_NUMBER).cast::<c_int>().write(fd) };
+            Ok(stream as usize)
+        }
+    }
+}
+
+/// # Safety
+/// As fdopen(3).
+unsafe fn of_libc(fd: c_int, mode: *const c_char) -> Outcome {
+    const NEXT: *mut c_void = -1isize as *mut c_void;
+    // SAFETY: libc's function of this name and signature.
+    let stream = unsafe {
+        let real = dlsym(NEXT, c"fdopen".as_ptr());
+        if real.is_null() {
+            return Err(Errno::NOSYS);
+        }
+        let real: unsafe extern "C" fn(c_int, *const c_char) -> *mut c_void = core::mem::transmute(real);
+        real(fd, mode)
+    };
+    if stream.is_null() { Err(Errno::from_raw_os_error(crate::errno::current())) } else { Ok(stream as usize) }
+}
+
+unsafe extern "C" fn read(cookie: *mut c_void, buffer: *mut c_char, length: usize) -> isize {
+    // SAFETY: stdio's own buffer.
+    give_back(unsafe { transfer::read(cookie as usize as c_int, buffer.cast(), length) })
+}
+
+/// Stdio takes a short count for an error, and 0 for failure.
+unsafe extern "C" fn write(cookie: *mut c_void, buffer: *const c_char, length: usize) -> isize {
+    let mut done = 0;
+    while done < length {
+        let rest = buffer.wrapping_add(done);
+        // SAFETY: stdio's own buffer.
+        match unsafe { transfer::write(cookie as usize as c_int, rest.cast(), length - done) } {
+            Ok(count) if count > 0 => done += count,
+            other => {
+                let _: isize = give_back(other);
+                break;
+            }
+        }
+    }
+    done as isize
+}
+
+unsafe extern "C" fn close(cookie: *mut c_void) -> c_int {
+    // SAFETY: no memory is passed.
+    give_back(unsafe { descriptors::close(cookie as usize as c_int) })
+}
