@@ -119,6 +119,11 @@ int await(int fd, int events)
     while (ready < 0 && errno == EINTR);
     if (ready < 1)
         say("await: no %s in time", poll_bits(events));
+    if (one.revents & POLLERR) {
+        // The kernel marks a reset in two moves, first the error, then the end; what lasts is what counts.
+        settle();
+        MUST(poll(&one, 1, 0));
+    }
     return one.revents;
 }
 

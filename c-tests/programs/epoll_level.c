@@ -62,6 +62,7 @@ static void active(int fd)
     watch(epoll, EPOLL_CTL_DEL, fd, 0);
     watch(epoll, EPOLL_CTL_ADD, other, EPOLLIN | EPOLLRDHUP | EPOLLOUT);
     look("other", epoll, 0);
+    step("other seen");
     step("reset");
     await(other, 0);
     look("reset", epoll, -1);
@@ -83,6 +84,7 @@ static void passive(int fd)
     MUST(shutdown(fd, SHUT_WR));
     step("both shut");
     int other = connected();
+    step("other seen");
     struct linger linger = {.l_onoff = 1};
     MUST(setsockopt(other, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
     close(other);
