@@ -7,8 +7,8 @@ use core::sync::atomic::{AtomicI32, Ordering};
 use crate::fds::{self, Entry};
 use crate::kernel::{self, Errno};
 
-/// Control socket, region, XSKs, our eventfd and those of the processes we wake.
-const SLOTS: usize = 512;
+/// Control socket, XSKs, two for each thread that sleeps, the eventfds of those that we wake.
+const SLOTS: usize = 8192;
 static NUMBERS: [AtomicI32; SLOTS] = [const { AtomicI32::new(-1) }; SLOTS];
 /// A slot that is being filled: neither free nor in use.
 const FILLING: i32 = -2;
@@ -77,7 +77,7 @@ pub(crate) fn make_way(fd: i32, slot: u32) -> Result<(), Errno> {
 /// number, and those that count up to a limit find these closed.
 fn move_high(fd: i32) -> Result<i32, Errno> {
     let limit = descriptor_limit().0.min(1 << 20) as usize;
-    let mut room = SLOTS.min(limit / 4);
+    let mut room = (limit / 4).min(512);
     loop {
         match kernel::fcntl(fd, libc::F_DUPFD_CLOEXEC, limit.saturating_sub(room)) {
             Ok(high) => return Ok(high as i32),

@@ -16,7 +16,7 @@ use crate::kernel::{Errno, Outcome};
 use crate::log::{self, Level};
 use crate::own::{self, Slot};
 use crate::turn::turn;
-use crate::{bells, heap, signals, startup};
+use crate::{bells, blocking, heap, signals, startup};
 
 unsafe extern "C" {
     fn __register_atfork(
@@ -96,6 +96,7 @@ unsafe extern "C" fn in_child() {
     heap::after_fork();
     drop(Conversation::held());
     signals::in_child();
+    blocking::in_child();
     let bell = taken(&CHILD_BELL);
     match taken(&CHILD_LINE) {
         Some(line) => {

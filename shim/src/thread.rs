@@ -18,6 +18,8 @@ pub(crate) struct Thread {
     pub(crate) handlers: AtomicU32,
     /// Of these, the ones without SA_RESTART.
     pub(crate) interruptions: AtomicU32,
+    /// Its waker plus one; 0 before it first slept.
+    pub(crate) bell: AtomicU32,
     /// Set for the child of `vfork`, which runs on its parent's memory.
     pub(crate) borrowed_memory: AtomicBool,
     /// A signal waits in `deferred` for the end of the locked section.

@@ -59,7 +59,11 @@ unsafe fn of_libc(fd: c_int, mode: *const c_char) -> Outcome {
         let real: unsafe extern "C" fn(c_int, *const c_char) -> *mut c_void = core::mem::transmute(real);
         real(fd, mode)
     };
-    if stream.is_null() { Err(Errno::from_raw_os_error(crate::errno::current())) } else { Ok(stream as usize) }
+    if stream.is_null() {
+        Err(Errno::from_raw_os_error(crate::errno::current()))
+    } else {
+        Ok(stream as usize)
+    }
 }
 
 unsafe extern "C" fn read(cookie: *mut c_void, buffer: *mut c_char, length: usize) -> isize {
