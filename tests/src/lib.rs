@@ -7,6 +7,7 @@ pub mod proof;
 pub mod rig;
 pub mod stage;
 pub mod taken_queue;
+pub mod version;
 
 /// What a case found: nothing to complain about, or one sentence about what was wrong.
 pub type Outcome<T = ()> = Result<T, String>;

@@ -10,7 +10,7 @@ use shunt_tests::program::{Ended, Program};
 use shunt_tests::rig::{DEVICE, Side, shunt_binary};
 use shunt_tests::stage::{Placement, Stage};
 use shunt_tests::taken_queue::TakenQueue;
-use shunt_tests::{Outcome, ensure};
+use shunt_tests::{Outcome, ensure, version};
 
 const SHUNT: &[Placement] = &[Placement::Server];
 
@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "error_driver_without_xdp", placements: SHUNT, limit_seconds: 30, run: driver_without_xdp },
     Case { name: "error_queue_taken", placements: SHUNT, limit_seconds: 30, run: queue_taken },
     Case { name: "error_memory_limit", placements: SHUNT, limit_seconds: 30, run: memory_limit },
+    Case { name: "error_other_version", placements: SHUNT, limit_seconds: 30, run: other_version },
     Case { name: "error_nothing_to_run", placements: SHUNT, limit_seconds: 30, run: nothing_to_run },
 ];
 
@@ -162,6 +163,32 @@ fn memory_limit(stage: &Stage) -> Outcome {
         DEVICE,
     ];
     keeper_refuses(stage, stage.plain(Side::Server, &limited), &["memory", "ulimit -l"])
+}
+
+/// A keeper refuses a program of another version, and a program that is refused says so and runs on the kernel.
+fn other_version(stage: &Stage) -> Outcome {
+    let mut keeper = Program::start("keeper", shunt(stage, &["keeper", "--dev", DEVICE]), stage.directory())?;
+    let mut answer = Err("no keeper".to_owned());
+    shunt_tests::program::eventually(LIMIT, || {
+        answer = version::answer_to_other_layout(&stage.rig, Side::Server);
+        answer.is_ok() || !keeper.is_running()
+    });
+    let answer = answer.map_err(|why| format!("{why}: {}", keeper.complained()))?;
+    ensure!(answer.errno != 0, "the keeper admits a program of another version");
+    for word in ["version", "shunt stop"] {
+        ensure!(answer.text().contains(word), "nothing of '{word}' in the refusal: {}", answer.text());
+    }
+    drop(keeper);
+    version::refuse_everybody(
+        &stage.rig,
+        Side::Server,
+        "the keeper is of another version: shunt stop, then start again",
+    )?;
+    program_runs_all_the_same(
+        stage,
+        shunt(stage, &["run", "--dev", DEVICE, "--"]),
+        &["another version", "shunt stop"],
+    )
 }
 
 fn nothing_to_run(stage: &Stage) -> Outcome {
