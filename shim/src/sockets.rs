@@ -5,12 +5,13 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use stack::region::Handle;
 use stack::shard::Shard;
 use stack::socket::{self, SocketRef};
-use stack::tcp::{self, Connection, Listener};
+use stack::tcp::{self, Connection, Listener, State};
 
 use crate::fds::{self, Entry, Place};
 use crate::kernel::Errno;
+use crate::signals::{EndedBy, Mark, interruptible_call};
 use crate::startup;
-use crate::turn::turn_at;
+use crate::turn::{now, turn_at};
 
 pub(crate) fn connection(place: Place) -> Handle<Connection> {
     Handle::from_raw(place.handle)
@@ -53,13 +54,45 @@ pub(crate) fn retain(entry: Entry) -> bool {
 pub(crate) fn release(entry: Entry) {
     let Some((place, socket)) = socket_of(entry) else { return };
     let Some(me) = startup::stack().map(|stack| stack.me) else { return };
-    let endpoint = turn_at(place, |s, now| {
+    let closed = turn_at(place, |s, now| {
         let endpoint = socket::local_endpoint(s, socket);
-        let closed = socket::let_go(s, socket, me, now);
-        endpoint.filter(|_| closed && matches!(socket, SocketRef::Listener(_)))
+        let lingers = match socket {
+            SocketRef::Connection(c) => {
+                s.connections.get(c).map(|c| (c.settings.linger, c.settings.linger_time))
+            }
+            _ => None,
+        };
+        socket::let_go(s, socket, me, now).then_some((endpoint, lingers))
     });
-    if let Ok(Some(endpoint)) = endpoint {
-        crate::listen::give_back(endpoint);
+    match (socket, closed) {
+        (SocketRef::Listener(_), Ok(Some((Some(endpoint), _)))) => crate::listen::give_back(endpoint),
+        (SocketRef::Connection(_), Ok(Some((_, Some((1, seconds)))))) if seconds > 0 => {
+            linger(place, seconds)
+        }
+        _ => {}
+    }
+}
+
+/// LINUX: close() with SO_LINGER waits until the peer has acknowledged everything, a signal comes, or the time is up; whether
+/// the socket is non-blocking does not matter.
+fn linger(place: Place, seconds: u32) {
+    static LOOK_AGAIN: [i64; 2] = [0, 1_000_000];
+    let mark = Mark::begin(EndedBy::AnyHandler);
+    let deadline = now().saturating_add(u64::from(seconds) * 1_000_000_000);
+    loop {
+        let is_under_way = turn_at(place, |s, _| {
+            s.pump();
+            let state = s.connections.get(connection(place)).map(|c| c.state);
+            matches!(state, Some(State::FIN_WAIT_1 | State::CLOSING | State::LAST_ACK))
+        });
+        if is_under_way != Ok(true) || now() >= deadline {
+            return;
+        }
+        let arguments = [0, 0, (&raw const LOOK_AGAIN) as usize, 0, 8];
+        // SAFETY: the kernel reads our timespec. Others drive the shard too, so there is nothing certain to wait on.
+        if unsafe { interruptible_call(libc::SYS_ppoll, arguments, &mark) } == Err(Errno::INTR) {
+            return;
+        }
     }
 }
 

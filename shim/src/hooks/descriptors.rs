@@ -34,9 +34,9 @@ pub(super) unsafe fn close_range(first: c_uint, last: c_uint, flags: c_int) -> O
         // SAFETY: no memory is passed.
         unsafe { kernel::call(libc::SYS_close_range, [first as usize, last as usize, flags as usize]) }
     };
-    let only_marks = flags & libc::CLOSE_RANGE_CLOEXEC as c_int != 0;
-    if first > last || only_marks || thread::current().borrowed_memory.load(Ordering::Relaxed) {
-        // Ours are close-on-exec already.
+    // Refused, or only marked: ours are close-on-exec already.
+    let closes_nothing = first > last || flags & !(libc::CLOSE_RANGE_UNSHARE as c_int) != 0;
+    if closes_nothing || thread::current().borrowed_memory.load(Ordering::Relaxed) {
         return raw(first, last, flags);
     }
     // Between ours, so that they stay; the entries first, as in `close`. An unsharing call copies the

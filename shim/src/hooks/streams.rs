@@ -1,4 +1,4 @@
-//! fdopen(): stdio reads and writes inside of libc, where no hook is. A stream on one of our sockets is therefore a stream of
+//! fdopen() and dprintf(): stdio reads and writes inside of libc, where no hook is. A stream on one of our sockets is therefore a stream of
 //! stdio's custom kind, whose functions are our hooks.
 
 use core::ffi::{c_char, c_int, c_void};
@@ -21,6 +21,13 @@ struct Functions {
 unsafe extern "C" {
     fn fopencookie(cookie: *mut c_void, mode: *const c_char, functions: Functions) -> *mut c_void;
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
+    fn __vasprintf_chk(
+        text: *mut *mut c_char,
+        checks: c_int,
+        format: *const c_char,
+        list: *mut c_void,
+    ) -> c_int;
+    fn free(block: *mut c_void);
 }
 
 /// LINUX: `_fileno` of glibc's `struct _IO_FILE`, which is part of its ABI. Streams of the custom kind have none, but
@@ -91,4 +98,61 @@ unsafe extern "C" fn write(cookie: *mut c_void, buffer: *const c_char, length: u
 unsafe extern "C" fn close(cookie: *mut c_void) -> c_int {
     // SAFETY: no memory is passed.
     give_back(unsafe { descriptors::close(cookie as usize as c_int) })
+}
+
+/// `vdprintf`: the text is made first, then written as by write().
+pub(super) unsafe fn vdprintf(fd: c_int, format: *const c_char, list: *mut c_void) -> Outcome {
+    // SAFETY: as the caller's.
+    unsafe { print(fd, 0, format, list) }
+}
+
+/// Fortified: `checks` refuses %n in writable memory.
+pub(super) unsafe fn vdprintf_checked(
+    fd: c_int,
+    checks: c_int,
+    format: *const c_char,
+    list: *mut c_void,
+) -> Outcome {
+    // SAFETY: as the caller's.
+    unsafe { print(fd, checks, format, list) }
+}
+
+unsafe fn print(fd: c_int, checks: c_int, format: *const c_char, list: *mut c_void) -> Outcome {
+    let mut text = core::ptr::null_mut();
+    // SAFETY: the program's format and arguments; libc allocates the text.
+    let length = unsafe { __vasprintf_chk(&raw mut text, checks, format, list) };
+    let Ok(length) = usize::try_from(length) else {
+        return Err(Errno::from_raw_os_error(crate::errno::current()));
+    };
+    let mut done = 0;
+    let mut outcome = Ok(length);
+    while done < length {
+        // SAFETY: within the text.
+        match unsafe { transfer::write(fd, text.wrapping_add(done).cast(), length - done) } {
+            Ok(count) => done += count,
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+    }
+    // SAFETY: allocated above.
+    unsafe { free(text.cast()) };
+    outcome
+}
+
+/// `dprintf` and `__dprintf_chk`, whose trampolines made the list.
+pub(super) unsafe extern "C" fn dprintf(fd: c_int, format: *const c_char, list: *mut c_void) -> c_int {
+    // SAFETY: the program's arguments.
+    give_back(unsafe { print(fd, 0, format, list) })
+}
+
+pub(super) unsafe extern "C" fn dprintf_checked(
+    fd: c_int,
+    checks: c_int,
+    format: *const c_char,
+    list: *mut c_void,
+) -> c_int {
+    // SAFETY: the program's arguments.
+    give_back(unsafe { print(fd, checks, format, list) })
 }

@@ -4,7 +4,7 @@
 //! there (fortified twins, old names). Functions with variable arguments are in `trampolines`. What is not
 //! here is not taken over: GLIBC_PRIVATE names are used between glibc's own libraries, whose sockets stay the kernel's.
 
-use core::ffi::{c_int, c_uint, c_void};
+use core::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::{descriptors, files, messages, options, processes, signals, sockets, streams, transfer};
 use crate::errno::give_back;
@@ -102,7 +102,10 @@ hooks! {
     libc dup2(old: c_int, new: c_int) -> c_int = descriptors::dup2, also __dup2;
     libc dup3(old: c_int, new: c_int, flags: c_int) -> c_int = descriptors::dup3;
 
-    glibc fdopen(fd: c_int, mode: *const core::ffi::c_char) -> *mut c_void = streams::fdopen, also _IO_fdopen;
+    glibc fdopen(fd: c_int, mode: *const c_char) -> *mut c_void = streams::fdopen, also _IO_fdopen;
+    glibc vdprintf(fd: c_int, format: *const c_char, list: *mut c_void) -> c_int = streams::vdprintf;
+    glibc __vdprintf_chk(fd: c_int, checks: c_int, format: *const c_char, list: *mut c_void) -> c_int
+        = streams::vdprintf_checked;
     glibc _Fork() -> libc::pid_t = processes::fork_bare;
 
     libc sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int

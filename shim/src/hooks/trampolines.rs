@@ -22,6 +22,51 @@ variadic!(fcntl fcntl64 __fcntl = super::descriptors::fcntl);
 variadic!(ioctl = super::descriptors::ioctl);
 variadic!(syscall = super::descriptors::by_number);
 
+/// With a list of the variable arguments, as the x86-64 ABI lays one out: `$fixed` bytes of the register area belong to the
+/// named arguments, and the list is passed after them, in `$register`.
+macro_rules! variadic_list {
+    ($name:ident, $fixed:literal, $register:literal, $implementation:path) => {
+        /// # Safety
+        /// As the function of this name in the manual.
+        #[allow(unreachable_pub, reason = "exported by name")]
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name() {
+            naked_asm!(
+                "sub rsp, 216",
+                "mov qword ptr [rsp + 32], rdi",
+                "mov qword ptr [rsp + 40], rsi",
+                "mov qword ptr [rsp + 48], rdx",
+                "mov qword ptr [rsp + 56], rcx",
+                "mov qword ptr [rsp + 64], r8",
+                "mov qword ptr [rsp + 72], r9",
+                "movaps xmmword ptr [rsp + 80], xmm0",
+                "movaps xmmword ptr [rsp + 96], xmm1",
+                "movaps xmmword ptr [rsp + 112], xmm2",
+                "movaps xmmword ptr [rsp + 128], xmm3",
+                "movaps xmmword ptr [rsp + 144], xmm4",
+                "movaps xmmword ptr [rsp + 160], xmm5",
+                "movaps xmmword ptr [rsp + 176], xmm6",
+                "movaps xmmword ptr [rsp + 192], xmm7",
+                concat!("mov dword ptr [rsp], ", $fixed),
+                "mov dword ptr [rsp + 4], 48",
+                "lea rax, [rsp + 224]",
+                "mov qword ptr [rsp + 8], rax",
+                "lea rax, [rsp + 32]",
+                "mov qword ptr [rsp + 16], rax",
+                concat!("mov ", $register, ", rsp"),
+                "call {}",
+                "add rsp, 216",
+                "ret",
+                sym $implementation,
+            )
+        }
+    };
+}
+
+variadic_list!(dprintf, "16", "rdx", super::streams::dprintf);
+variadic_list!(__dprintf_chk, "24", "rcx", super::streams::dprintf_checked);
+
 /// The child runs on this thread's memory until it execs or exits, and this thread sleeps so long: a mark in the thread's
 /// block is enough to keep the child's calls away from our tables. The return address is held in a
 /// register over the call, because the child's calls overwrite the stack where it was.
