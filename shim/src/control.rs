@@ -94,7 +94,8 @@ pub(crate) fn ask(ask: Ask, arguments: &[u32], descriptor: Option<i32>) -> Resul
     }
 }
 
-fn line() -> Option<i32> {
+/// The control socket's number.
+pub(crate) fn line() -> Option<i32> {
     let slot = LINE.load(Ordering::Relaxed);
     let number = u32::try_from(slot).ok().map(|slot| Slot::from_number(slot).number())?;
     (number >= 0).then_some(number)

@@ -14,6 +14,7 @@ mod connect;
 mod control;
 mod environment;
 mod errno;
+mod exec;
 mod fds;
 mod heap;
 mod hooks;

@@ -154,7 +154,12 @@ fn as_owned(slot: Slot) -> OwnedFd {
 /// In a forked child: the same view, under the child's slot.
 pub(crate) fn become_process(slot: u16) {
     // SAFETY: the child has one thread, and it holds no reference.
-    unsafe { (*STACK.0.get()).assume_init_mut() }.set_process(slot);
+    let stack = unsafe { (*STACK.0.get()).assume_init_mut() };
+    stack.set_process(slot);
+    // The keeper gave the slot out before there was a process.
+    if let Some(slot) = stack.region.processes().get(usize::from(slot)) {
+        slot.pid.store(kernel::process_id() as u32, Ordering::Relaxed);
+    }
 }
 
 /// In a forked child that got no slot: whatever was accelerated is out of reach.

@@ -46,6 +46,7 @@ type AddressRoom = *mut libc::sockaddr;
 type LengthRoom = *mut libc::socklen_t;
 type Pieces = *const libc::iovec;
 type Length = libc::socklen_t;
+type Strings = *const *const c_char;
 
 hooks! {
     libc socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int = sockets::socket;
@@ -106,6 +107,13 @@ hooks! {
     glibc vdprintf(fd: c_int, format: *const c_char, list: *mut c_void) -> c_int = streams::vdprintf;
     glibc __vdprintf_chk(fd: c_int, checks: c_int, format: *const c_char, list: *mut c_void) -> c_int
         = streams::vdprintf_checked;
+    libc execve(path: *const c_char, arguments: Strings, variables: Strings) -> c_int = processes::execve;
+    libc execv(path: *const c_char, arguments: Strings) -> c_int = processes::execv;
+    libc execvp(file: *const c_char, arguments: Strings) -> c_int = processes::execvp;
+    libc execvpe(file: *const c_char, arguments: Strings, variables: Strings) -> c_int = processes::execvpe;
+    libc fexecve(fd: c_int, arguments: Strings, variables: Strings) -> c_int = processes::fexecve;
+    glibc execveat(folder: c_int, path: *const c_char, arguments: Strings, variables: Strings, flags: c_int)
+        -> c_int = processes::execveat;
     glibc _Fork() -> libc::pid_t = processes::fork_bare;
 
     libc sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int

@@ -22,6 +22,41 @@ variadic!(fcntl fcntl64 __fcntl = super::descriptors::fcntl);
 variadic!(ioctl = super::descriptors::ioctl);
 variadic!(syscall = super::descriptors::by_number);
 
+/// A list of strings that ends with null, made an array: the registers are stored below the list's rest on the stack.
+macro_rules! variadic_strings {
+    ($($name:ident = $implementation:path;)+) => {$(
+        /// # Safety
+        /// As the function of this name in the manual.
+        #[allow(unreachable_pub, reason = "exported by name")]
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name() {
+            naked_asm!(
+                "pop rax",
+                "push r9",
+                "push r8",
+                "push rcx",
+                "push rdx",
+                "push rsi",
+                "mov rsi, rsp",
+                "push rax",
+                "call {}",
+                "pop rdx",
+                "add rsp, 40",
+                "push rdx",
+                "ret",
+                sym $implementation,
+            )
+        }
+    )+};
+}
+
+variadic_strings! {
+    execl = super::processes::execl;
+    execlp = super::processes::execlp;
+    execle = super::processes::execle;
+}
+
 /// With a list of the variable arguments, as the x86-64 ABI lays one out: `$fixed` bytes of the register area belong to the
 /// named arguments, and the list is passed after them, in `$register`.
 macro_rules! variadic_list {

@@ -9,6 +9,8 @@ pub struct ProcessSlot {
     pub pid: AtomicU32,
     /// How many of its threads are on watch; what a dead one leaves is subtracted from its shards' counts.
     pub on_watch: AtomicU32,
+    /// Its control socket's number, left by an image that has made way for another by exec.
+    pub line: AtomicU32,
 }
 
 const VACANT: u32 = 0;

@@ -11,7 +11,7 @@ pub use calls::{
     Endpoint, How, Placement, Reason, accept, configure, connect, connect_outcome, listen, local_endpoint,
     remote_endpoint, shutdown, take_error,
 };
-pub use references::{Reference, adopt, drop_process, hold, let_go};
+pub use references::{Reference, adopt, by_inode, drop_process, hold, let_go};
 
 use crate::region::{Handle, List};
 use crate::shard::Shard;
