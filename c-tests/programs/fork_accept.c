@@ -29,6 +29,7 @@ void server(void)
     step("serving");
     for (int i = 0; i < CHILDREN; i++)
         reap("child", children[i]);
+    step("all gone");
 }
 
 void client(void)
@@ -54,6 +55,8 @@ void client(void)
         CALL(recv(fd, &byte, 1, 0));
         close(fd);
     }
+    step("all gone");
+    settle();
     int late = tcp_socket();
     struct sockaddr_in address = server_at(0);
     CALL(connect(late, SA(address), sizeof address));

@@ -50,5 +50,6 @@ void client(void)
     ask();
     step("served");
     step("daemon gone");
+    settle();
     ask();
 }

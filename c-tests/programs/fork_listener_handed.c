@@ -57,6 +57,7 @@ void client(void)
     ask("again");
     ask("crash");
     step("gone");
+    settle();
     int late = tcp_socket();
     struct sockaddr_in address = server_at(0);
     CALL(connect(late, SA(address), sizeof address));
