@@ -28,8 +28,8 @@ pub(crate) enum Entry {
     Connection(Place),
     /// Listens in the kernel and in the region.
     Listener(Place),
-    /// An epoll instance with a part in the region.
-    Epoll(Place),
+    /// An epoll instance; `epoll` knows it by this number.
+    Epoll { instance: u32 },
     /// One of ours, which the program must neither see nor hit.
     Own { slot: u32 },
 }
@@ -49,7 +49,7 @@ impl Entry {
             Entry::Undecided { serial, ipv6 } => (UNDECIDED, Place { ipv6, ..place(serial) }),
             Entry::Connection(place) => (CONNECTION, place),
             Entry::Listener(place) => (LISTENER, place),
-            Entry::Epoll(place) => (EPOLL, place),
+            Entry::Epoll { instance } => (EPOLL, place(instance)),
             Entry::Own { slot } => (OWN, place(slot)),
         };
         let Place { shard, ipv6, handle } = place;
@@ -62,7 +62,7 @@ impl Entry {
             UNDECIDED => Entry::Undecided { serial: place.handle, ipv6: place.ipv6 },
             CONNECTION => Entry::Connection(place),
             LISTENER => Entry::Listener(place),
-            EPOLL => Entry::Epoll(place),
+            EPOLL => Entry::Epoll { instance: place.handle },
             OWN => Entry::Own { slot: place.handle },
             _ => Entry::Kernel,
         }
@@ -77,17 +77,36 @@ static USED: AtomicUsize = AtomicUsize::new(0);
 /// More than the kernel's default ceiling (fs.nr_open); the mapping costs memory only where it is touched.
 const LARGEST_TABLE: usize = 1 << 21;
 
-/// Makes the table; called once, before anything is entered.
+/// Makes the table, if it is not there yet; before anything is entered.
 pub(crate) fn create(hard_limit: u64) -> kernel::Outcome {
+    if !TABLE.load(Ordering::Relaxed).is_null() {
+        return Ok(await_size());
+    }
     let size = usize::try_from(hard_limit).unwrap_or(LARGEST_TABLE).clamp(1024, LARGEST_TABLE);
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
     // SAFETY: a new anonymous mapping.
     let address = unsafe { kernel::call(libc::SYS_mmap, [0, size * 8, protection, flags, usize::MAX, 0]) }?;
-    TABLE.store(address as *mut AtomicU64, Ordering::Relaxed);
+    let (none, new) = (core::ptr::null_mut(), address as *mut AtomicU64);
+    if TABLE.compare_exchange(none, new, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        // SAFETY: our own mapping, which nobody else knows.
+        let _ = unsafe { kernel::call(libc::SYS_munmap, [address, size * 8]) };
+        return Ok(await_size());
+    }
     // ORDERING: whoever sees the size sees the address.
     SIZE.store(size, Ordering::Release);
     Ok(size)
+}
+
+/// Another thread is making the table: it has the size in a moment.
+fn await_size() -> usize {
+    loop {
+        // ORDERING: as in `word`.
+        match SIZE.load(Ordering::Acquire) {
+            0 => core::hint::spin_loop(),
+            size => return size,
+        }
+    }
 }
 
 #[inline(always)]

@@ -16,7 +16,7 @@ use crate::kernel::{Errno, Outcome};
 use crate::log::{self, Level};
 use crate::own::{self, Slot};
 use crate::turn::turn;
-use crate::{bells, blocking, heap, signals, startup};
+use crate::{bells, blocking, epoll, heap, signals, startup};
 
 unsafe extern "C" {
     fn __register_atfork(
@@ -44,6 +44,7 @@ pub(crate) fn watch_forks() {
 
 unsafe extern "C" fn before() {
     if let Some(stack) = startup::stack() {
+        epoll::before_fork();
         match prepare(stack) {
             Ok(()) => {}
             Err(_) => {
@@ -97,6 +98,7 @@ unsafe extern "C" fn in_child() {
     drop(Conversation::held());
     signals::in_child();
     blocking::in_child();
+    epoll::in_child();
     let bell = taken(&CHILD_BELL);
     match taken(&CHILD_LINE) {
         Some(line) => {

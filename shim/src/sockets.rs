@@ -10,8 +10,8 @@ use stack::tcp::{self, Connection, Listener, State};
 use crate::fds::{self, Entry, Place};
 use crate::kernel::Errno;
 use crate::signals::{EndedBy, Mark, interruptible_call};
-use crate::startup;
 use crate::turn::{now, turn_at};
+use crate::{epoll, startup};
 
 pub(crate) fn connection(place: Place) -> Handle<Connection> {
     Handle::from_raw(place.handle)
@@ -26,7 +26,6 @@ pub(crate) fn socket_of(entry: Entry) -> Option<(Place, SocketRef)> {
     match entry {
         Entry::Connection(place) => Some((place, SocketRef::Connection(connection(place)))),
         Entry::Listener(place) => Some((place, SocketRef::Listener(listener(place)))),
-        Entry::Epoll(place) => Some((place, SocketRef::Epoll(Handle::from_raw(place.handle)))),
         _ => None,
     }
 }
@@ -45,6 +44,9 @@ pub(crate) fn with_socket<R>(
 
 /// One more descriptor of this process names what `entry` names.
 pub(crate) fn retain(entry: Entry) -> bool {
+    if let Entry::Epoll { instance } = entry {
+        epoll::retain(instance);
+    }
     let Some((place, socket)) = socket_of(entry) else { return true };
     let Some(me) = startup::stack().map(|stack| stack.me) else { return false };
     turn_at(place, |s, _| socket::hold(s, socket, me)).is_ok_and(|held| held.is_ok())
@@ -52,6 +54,9 @@ pub(crate) fn retain(entry: Entry) -> bool {
 
 /// One descriptor less. The last one of all processes closes the socket.
 pub(crate) fn release(entry: Entry) {
+    if let Entry::Epoll { instance } = entry {
+        epoll::release(instance);
+    }
     let Some((place, socket)) = socket_of(entry) else { return };
     let Some(me) = startup::stack().map(|stack| stack.me) else { return };
     let closed = turn_at(place, |s, now| {
@@ -131,7 +136,11 @@ pub(crate) fn new_serial() -> u32 {
 pub(crate) fn decide(fd: i32, old: Entry, new: Entry) -> usize {
     let duplicates = fds::entries(0, u32::MAX).filter(|&(other, entry)| other != fd && entry == old);
     let others = duplicates.filter(|&(other, _)| fds::exchange(other, old, new)).count();
-    others + usize::from(fds::exchange(fd, old, new))
+    let all = others + usize::from(fds::exchange(fd, old, new));
+    if let Entry::Undecided { serial, .. } = old {
+        epoll::decided(serial, new);
+    }
+    all
 }
 
 /// A decision that took a handle: the handle came with one reference, each further descriptor adds one.

@@ -11,7 +11,7 @@ use stack::socket::{self, SocketRef};
 use stack::wait::{Sleep, events, notify, unwatch, watch};
 
 use crate::fds::Place;
-use crate::kernel::Errno;
+use crate::kernel::{self, Errno};
 use crate::signals::Mark;
 use crate::startup;
 use crate::turn::{turn, turn_at};
@@ -39,6 +39,7 @@ pub(crate) fn wait(wait: &Wait, mark: &Mark) -> Result<(), Errno> {
     let wanted = wait.events | events::ERR | events::HUP;
     let mut entry: Option<Sleep> = None;
     let ended = loop {
+        vigil.look();
         let is_ready = turn_at(wait.place, |s, _| {
             s.pump();
             if s.socket(wait.socket).is_none() || socket::readiness(s, wait.socket) & wanted != 0 {
@@ -47,11 +48,13 @@ pub(crate) fn wait(wait: &Wait, mark: &Mark) -> Result<(), Errno> {
             if entry.is_none() {
                 entry = watch(s, wait.socket, asked, vigil.waker());
             }
-            vigil.ready(entry.is_some());
             false
         })?;
         if is_ready {
             break Ok(());
+        }
+        if entry.is_none() {
+            vigil.unwatched();
         }
         if vigil.is_interrupted() {
             break Err(Errno::INTR);
@@ -59,18 +62,15 @@ pub(crate) fn wait(wait: &Wait, mark: &Mark) -> Result<(), Errno> {
         if vigil.is_over() {
             break Err(Errno::AGAIN);
         }
-        let mut polled = wait.also.map(|fd| {
-            let free = libc::pollfd { fd: -1, events: 0, revents: 0 };
-            [libc::pollfd { fd, events: libc::POLLIN, revents: 0 }, free]
-        });
-        let kernel = polled.as_mut().map_or(Kernel::Nothing, |polled| Kernel::Poll(polled));
-        match vigil.pause(kernel) {
-            Err(error) if error != Errno::INTR => break Err(error),
-            _ => {}
-        }
+        let kernel_is_ready = match wait.also {
+            Some(fd) => pause_with(&mut vigil, fd),
+            None => vigil.pause(Kernel::Nothing).map(|_| false),
+        };
         vigil.drive(shard);
-        if polled.is_some_and(|[also, _]| also.revents != 0) {
-            break Ok(());
+        match kernel_is_ready {
+            Ok(true) => break Ok(()),
+            Ok(false) => {}
+            Err(error) => break Err(error),
         }
     };
     if let Some(entry) = entry {
@@ -83,4 +83,17 @@ pub(crate) fn wait(wait: &Wait, mark: &Mark) -> Result<(), Errno> {
         });
     }
     ended
+}
+
+/// The pause of a call that waits for a kernel descriptor as well: true if that is ready.
+fn pause_with(vigil: &mut Vigil<'_>, fd: i32) -> Result<bool, Errno> {
+    let mut polled =
+        [(fd, libc::POLLIN), (-1, 0)].map(|(fd, events)| libc::pollfd { fd, events, revents: 0 });
+    if !vigil.pause(Kernel::Poll(&mut polled))? {
+        let nothing = [0i64; 2];
+        let arguments = [polled.as_mut_ptr() as usize, 1, nothing.as_ptr() as usize, 0, 8];
+        // SAFETY: the kernel reads and writes our array, and reads our timespec.
+        unsafe { kernel::call(libc::SYS_ppoll, arguments) }?;
+    }
+    Ok(polled[0].revents != 0)
 }

@@ -1,7 +1,7 @@
 //! A thread on watch: it looks for packets by itself for a while, then sleeps.
 //!
-//! The order that loses no wake: under the shard's lock the thread looks in vain, enters its watches and says that
-//! it spins ([`Vigil::ready`]); whoever makes one of its sockets ready from then on marks its waker. Spinning becomes
+//! The order that loses no wake: the thread says that it spins ([`Vigil::look`]), then looks in vain and enters its
+//! watches, both under one lock; whoever makes one of its sockets ready from then on marks its waker. Spinning becomes
 //! sleeping only if there is no mark, and a mark on a sleeper rings its eventfd. A packet that comes instead is in the
 //! ring, and the edge of it in the thread's epoll set. Whatever ended the wait, the thread pumps before it does
 //! anything else: an exclusive wake may have been meant for the packets of others.
@@ -47,8 +47,9 @@ const NAP: u64 = 1_000_000;
 const MASKED_SPIN: u64 = 20_000;
 /// Timers are late by so much for each thread that is on watch already: one of them wakes for it, not all.
 const TIMER_SLACK: u64 = 1_000_000;
+/// Between looks at what the kernel has, when there is such.
+const SPIN_TURN: u64 = 30_000;
 const CLOCK_EVERY: u32 = 8;
-const SYS_EPOLL_PWAIT2: i64 = 441;
 
 impl<'a> Vigil<'a> {
     pub(crate) fn begin(stack: &'a Stack, mark: &'a Mark, deadline: Option<u64>, mask: Option<u64>) -> Self {
@@ -73,13 +74,17 @@ impl<'a> Vigil<'a> {
         self.bell.map_or(WakerId::NONE, |(waker, _)| waker)
     }
 
-    /// From now on events are marked. Called under the lock of each shard that has a watch of this wait, after the
-    /// look in vain; `entered` says whether all watches could be entered.
-    pub(crate) fn ready(&mut self, entered: bool) {
-        match self.slot {
-            Some(slot) if entered => slot.spin(),
-            _ => self.unwatched = true,
+    /// From now on events are marked: called before the look under the shard's lock that enters the watches.
+    pub(crate) fn look(&mut self) {
+        self.unwatched = self.slot.is_none();
+        if let Some(slot) = self.slot {
+            slot.spin();
         }
+    }
+
+    /// A watch could not be entered: nobody will tell of its events.
+    pub(crate) fn unwatched(&mut self) {
+        self.unwatched = true;
     }
 
     /// Drives the shards that have something to do. `but` is one that the caller is about to drive himself.
@@ -115,38 +120,44 @@ impl<'a> Vigil<'a> {
         self.mark.is_interrupted()
     }
 
-    /// Waits until something may have happened. An error is one of the sleeping system call, EINTR among them.
-    pub(crate) fn pause(&mut self, other: Kernel<'_>) -> Outcome {
-        if self.spin() {
-            return Ok(0);
+    /// Waits until something may have happened. True if that was a sleep, in which the kernel looked at what is its own.
+    pub(crate) fn pause(&mut self, other: Kernel<'_>) -> Result<bool, Errno> {
+        let begin = now();
+        let turn = if matches!(other, Kernel::Nothing) { u64::MAX } else { begin.saturating_add(SPIN_TURN) };
+        if self.spin(begin, turn.min(self.spin_until)) || turn < self.spin_until {
+            return Ok(false);
         }
         // Also a handler that lets the call go on ends the sleep: it may have waited itself, with this very bell.
         let handlers = Mark::begin(EndedBy::AnyHandler);
         if self.mark.is_interrupted() {
-            return Ok(0);
+            return Ok(false);
         }
         let armed = self.unwatched || self.slot.is_some_and(WakerSlot::arm);
         let any_work = (0..self.stack.shard_count()).any(|shard| self.stack.rx_pending(shard));
-        let slept = if armed && !any_work { self.sleep(other, &handlers) } else { Ok(0) };
+        let slept = if armed && !any_work { self.sleep(other, &handlers).map(|_| true) } else { Ok(false) };
         if let Some(slot) = self.slot {
             slot.disarm();
         }
-        slept
+        match slept {
+            // Whether this ends the call is for the mark to say: a handler with SA_RESTART, or a stop, does not.
+            Err(Errno::INTR) => Ok(false),
+            other => other,
+        }
     }
 
     /// True if there is something to do before the time for spinning is over.
-    fn spin(&self) -> bool {
-        let mut time = now();
+    fn spin(&self, begin: u64, until: u64) -> bool {
+        let mut time = begin;
         let mut rounds = 0u32;
         loop {
             if self.is_marked() || self.is_work(time) || self.mark.is_interrupted() {
                 return true;
             }
-            if time >= self.spin_until {
-                return false;
-            }
             if self.deadline.is_some_and(|deadline| time >= deadline) {
                 return true;
+            }
+            if time >= until {
+                return false;
             }
             core::hint::spin_loop();
             rounds = rounds.wrapping_add(1);
@@ -188,7 +199,7 @@ impl<'a> Vigil<'a> {
                 let room = [events.as_mut_ptr() as usize, events.len()];
                 let arguments = [bell.set() as usize, room[0], room[1], time, mask, 8];
                 // SAFETY: the kernel writes our events, and reads our timespec and mask.
-                unsafe { sleeping_call(SYS_EPOLL_PWAIT2, arguments, handlers) }
+                unsafe { sleeping_call(libc::SYS_epoll_pwait2, arguments, handlers) }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use core::ffi::{c_int, c_uint};
 
+use crate::epoll;
 use crate::kernel::{self, Outcome};
 
 use super::{descriptors, files, messages, options, sockets, transfer};
@@ -66,6 +67,21 @@ pub(super) unsafe fn dispatch(number: i64, a: [usize; 6]) -> Outcome {
                 int(third),
                 fourth as *const _,
                 fifth as libc::socklen_t,
+            ),
+            libc::SYS_epoll_create => epoll::epoll_create(first),
+            libc::SYS_epoll_create1 => epoll::epoll_create1(first),
+            libc::SYS_epoll_ctl => epoll::epoll_ctl(first, int(second), int(third), fourth as *mut _),
+            libc::SYS_epoll_wait => epoll::epoll_wait(first, second as *mut _, int(third), int(fourth)),
+            // A mask of another length than the kernel's is for the kernel to refuse.
+            libc::SYS_epoll_pwait if fifth == 0 || sixth == 8 => {
+                epoll::epoll_pwait(first, second as *mut _, int(third), int(fourth), fifth as *const _)
+            }
+            libc::SYS_epoll_pwait2 if fifth == 0 || sixth == 8 => epoll::epoll_pwait2(
+                first,
+                second as *mut _,
+                int(third),
+                fourth as *const _,
+                fifth as *const _,
             ),
             libc::SYS_close => descriptors::close(first),
             libc::SYS_close_range => descriptors::close_range(fd as c_uint, second as c_uint, int(third)),

@@ -9,7 +9,7 @@ use crate::{errno, own, sockets, thread, user_memory};
 
 /// What `fd` is to this caller: a child of vfork has only kernel descriptors.
 #[inline(always)]
-pub(super) fn entry(fd: c_int) -> Entry {
+pub(crate) fn entry(fd: c_int) -> Entry {
     match fds::lookup(fd) {
         Entry::Kernel => Entry::Kernel,
         _ if thread::current().borrowed_memory.load(Ordering::Relaxed) => Entry::Kernel,
@@ -173,7 +173,7 @@ pub(super) fn control(fd: c_int, request: usize, argument: usize) -> Outcome {
     }
     // LINUX: the request is 32 bits wide.
     match (entry, request as u32 as libc::c_ulong) {
-        (Entry::Kernel | Entry::Undecided { .. } | Entry::Epoll(_), _) => raw(),
+        (Entry::Kernel | Entry::Undecided { .. } | Entry::Epoll { .. }, _) => raw(),
         (_, libc::FIONBIO) => {
             let on = user_memory::read(argument as *const c_int)?;
             if let Entry::Connection(_) = entry {

@@ -15,3 +15,5 @@ mod streams;
 mod table;
 mod trampolines;
 mod transfer;
+
+pub(crate) use descriptors::entry;

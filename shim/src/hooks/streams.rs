@@ -38,7 +38,7 @@ pub(super) unsafe fn fdopen(fd: c_int, mode: *const c_char) -> Outcome {
     match entry(fd) {
         Entry::Own { .. } => Err(Errno::BADF),
         // SAFETY: the program's own call.
-        Entry::Kernel | Entry::Epoll(_) => unsafe { of_libc(fd, mode) },
+        Entry::Kernel | Entry::Epoll { .. } => unsafe { of_libc(fd, mode) },
         _ => {
             let functions = Functions { read, write, seek: None, close };
             // SAFETY: the functions take the descriptor's number as their cookie; `mode` is the program's string.

@@ -7,6 +7,7 @@
 use core::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::{descriptors, files, messages, options, processes, signals, sockets, streams, transfer};
+use crate::epoll;
 use crate::errno::give_back;
 
 macro_rules! hooks {
@@ -114,6 +115,18 @@ hooks! {
     libc fexecve(fd: c_int, arguments: Strings, variables: Strings) -> c_int = processes::fexecve;
     glibc execveat(folder: c_int, path: *const c_char, arguments: Strings, variables: Strings, flags: c_int)
         -> c_int = processes::execveat;
+
+    libc epoll_create(size: c_int) -> c_int = epoll::epoll_create;
+    libc epoll_create1(flags: c_int) -> c_int = epoll::epoll_create1;
+    libc epoll_ctl(set: c_int, operation: c_int, fd: c_int, event: *mut libc::epoll_event) -> c_int
+        = epoll::epoll_ctl;
+    libc epoll_wait(set: c_int, events: *mut libc::epoll_event, most: c_int, timeout: c_int) -> c_int
+        = epoll::epoll_wait;
+    libc epoll_pwait(set: c_int, events: *mut libc::epoll_event, most: c_int, timeout: c_int,
+        mask: *const libc::sigset_t) -> c_int = epoll::epoll_pwait;
+    glibc epoll_pwait2(set: c_int, events: *mut libc::epoll_event, most: c_int,
+        timeout: *const libc::timespec, mask: *const libc::sigset_t) -> c_int = epoll::epoll_pwait2;
+
     glibc _Fork() -> libc::pid_t = processes::fork_bare;
 
     libc sigaction(signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int

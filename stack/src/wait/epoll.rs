@@ -22,6 +22,8 @@ pub struct Interest {
 pub struct Ready {
     pub events: u32,
     pub data: u64,
+    /// The kernel may know of events of the same descriptor: that of a listener, or of another instance.
+    pub dual: bool,
 }
 
 /// A new instance, held by `process`.
@@ -145,7 +147,8 @@ pub fn collect(s: &mut Shard, epoll: Handle<Epoll>, most: usize, mut tell: impl 
         if events == 0 {
             continue;
         }
-        tell(Ready { events, data: watch.data });
+        let dual = !matches!(socket, SocketRef::Connection(_));
+        tell(Ready { events, data: watch.data, dual });
         told += 1;
         if watch.events & events::ONE_SHOT != 0 {
             if let Some(watch) = s.watches.get_mut(handle) {
