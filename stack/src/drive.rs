@@ -66,7 +66,7 @@ impl Stack {
         let lanes = (0..region.sizes.shards).map(|index| {
             // SAFETY: one view per shard and process, used under the gate alone.
             let mut shard = unsafe { region.shard(index) };
-            shard.after.wake.reserve(region.sizes.wakers as usize);
+            shard.after.reserve(&region.sizes);
             Lane { shard: UnsafeCell::new(shard), links: links.next().unwrap_or_default() }
         });
         let shards = lanes.collect();

@@ -122,6 +122,15 @@ impl Region {
         Ok(region)
     }
 
+    /// The shard of a region of this process alone, owned outright: for simulations, which need no lock.
+    pub fn private_shard(sizes: Sizes, key: [u64; 2], now: u64) -> Result<Shard, AttachError> {
+        let region = Self::private(Sizes { shards: 1, ..sizes }, key, now)?;
+        // SAFETY: nobody else has the region, so this is the only view of its shard.
+        let mut shard = unsafe { region.shard(0) };
+        shard.after.reserve(&region.sizes);
+        Ok(shard)
+    }
+
     /// Maps the region behind `fd`.
     pub fn attach(fd: impl AsFd) -> Result<Self, AttachError> {
         let len = usize::try_from(fstat(&fd)?.st_size).map_err(|_| AttachError::Malformed)?;

@@ -12,7 +12,7 @@ pub use entries::{Entry, EntryHead, EntryRef};
 pub use outbox::Outbox;
 
 use crate::ip::net::Net;
-use crate::region::{Frames, List, One, Region, Slab, Table, Wheel};
+use crate::region::{Frames, Handle, List, One, Region, Slab, Table, Wheel};
 use crate::socket::Reference;
 use crate::tcp::{Connection, Listener, Request, TimeWait};
 use crate::wait::{Epoll, WakerId, Watch};
@@ -71,8 +71,21 @@ pub struct After {
     pub wake: Vec<WakerId>,
     /// One bit for each link whose TX ring got frames.
     pub kick: u64,
+    /// Connections that the running burst has touched; what it called for is done at its end. Of fixed capacity.
+    pub touched: Vec<Handle<Connection>>,
     /// The keeper has something to do: a neighbour to resolve, or it was parked.
     pub keeper: bool,
+}
+
+/// Connections that one burst may touch before what it called for is done.
+const BURST: usize = 512;
+
+impl After {
+    /// Room for all that a turn can leave, so that nothing is allocated later.
+    pub(crate) fn reserve(&mut self, sizes: &crate::region::Sizes) {
+        self.wake.reserve(sizes.wakers as usize);
+        self.touched.reserve(BURST);
+    }
 }
 
 impl Shard {

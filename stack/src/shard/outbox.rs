@@ -1,7 +1,7 @@
 //! Frames that are ready to leave, in order. The pump moves them to a TX ring.
 
 use super::Shard;
-use crate::region::{FrameId, Table};
+use crate::region::{FrameId, Frames, Table};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default)]
@@ -20,23 +20,28 @@ impl Outbox {
     pub(crate) fn new(ring: Table<u32>) -> Self {
         Self { ring }
     }
-}
 
-impl Shard {
     /// Queues the packet of `frame`, which is complete, for the link in its metadata. A frame that is on its way
     /// already is left alone.
-    pub fn transmit(&mut self, frame: FrameId) {
-        let Some(meta) = self.frames.meta_mut(frame) else { return };
+    #[inline]
+    pub fn put(&mut self, ends: &mut Ends, frames: &mut Frames, frame: FrameId) {
+        let Some(meta) = frames.meta_mut(frame) else { return };
         if meta.in_flight != 0 {
             return;
         }
         meta.in_flight = 1;
-        let put = self.head.outbox.put;
-        let mask = self.outbox.ring.len() - 1;
-        if let Some(entry) = self.outbox.ring.get_mut(put as usize & mask) {
+        let mask = self.ring.len() - 1;
+        if let Some(entry) = self.ring.get_mut(ends.put as usize & mask) {
             *entry = frame.0;
         }
-        self.head.outbox.put = put.wrapping_add(1);
+        ends.put = ends.put.wrapping_add(1);
+    }
+}
+
+impl Shard {
+    /// See [`Outbox::put`].
+    pub fn transmit(&mut self, frame: FrameId) {
+        self.outbox.put(&mut self.head.outbox, &mut self.frames, frame);
     }
 
     /// The frame that is next to leave.

@@ -1,8 +1,8 @@
-//! The three kinds of entry of the connection table, and listeners.
+//! The small entries of the connection table, and listeners.
 
-use super::Settings;
-use crate::ip::net::{Addr, Path};
-use crate::region::{Handle, Link, List};
+use super::{Seq, Settings};
+use crate::ip::net::Addr;
+use crate::region::{Handle, List};
 use crate::shard::EntryHead;
 use crate::socket::Socket;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -17,45 +17,27 @@ pub struct Tuple {
     pub remote_port: u16,
 }
 
-/// A state of RFC 9293, numbered as Linux does.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct State(pub u8);
-
-impl State {
-    pub const ESTABLISHED: Self = Self(1);
-    pub const SYN_SENT: Self = Self(2);
-    pub const SYN_RECEIVED: Self = Self(3);
-    pub const FIN_WAIT_1: Self = Self(4);
-    pub const FIN_WAIT_2: Self = Self(5);
-    pub const TIME_WAIT: Self = Self(6);
-    pub const CLOSED: Self = Self(7);
-    pub const CLOSE_WAIT: Self = Self(8);
-    pub const LAST_ACK: Self = Self(9);
-    pub const LISTEN: Self = Self(10);
-    pub const CLOSING: Self = Self(11);
-}
-
 /// A half-open connection: what a SYN costs us.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
 #[repr(C)]
 pub struct Request {
     pub head: EntryHead,
-}
-
-/// A connection with a socket, or on its way to one.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
-#[repr(C)]
-pub struct Connection {
-    pub head: EntryHead,
-    pub state: State,
-    pub pad: [u8; 3],
-    /// Place in the accept queue of `listener`.
-    pub accept_link: Link,
-    pub listener: Handle<Listener>,
-    pub path: Path,
-    pub settings: Settings,
-    pub socket: Socket,
+    pub(super) listener: Handle<Listener>,
+    /// Our initial sequence number, and the peer's.
+    pub(super) iss: Seq,
+    pub(super) irs: Seq,
+    pub(super) ts_recent: u32,
+    /// When the SYN came, and when the SYN+ACK is due again, in milliseconds.
+    pub(super) since: u32,
+    pub(super) due: u32,
+    pub(super) peer_mss: u16,
+    /// Shift of the peer's windows; 255 when it does not scale.
+    pub(super) scale: u8,
+    /// Low bits: times that the SYN+ACK was sent again.
+    pub(super) resent: u8,
+    /// 1 when the peer's SYN had timestamps.
+    pub(super) timestamps: u8,
+    pub(super) pad: [u8; 3],
 }
 
 /// What remains of a connection for the time of TIME_WAIT.
@@ -63,6 +45,17 @@ pub struct Connection {
 #[repr(C)]
 pub struct TimeWait {
     pub head: EntryHead,
+    pub(super) send_next: Seq,
+    pub(super) receive_next: Seq,
+    pub(super) ts_recent: u32,
+    pub(super) timestamp_offset: u32,
+    /// When it ends, in milliseconds, and when it began.
+    pub(super) until: u32,
+    pub(super) since: u32,
+    /// As the last segment announced it.
+    pub(super) window: u16,
+    pub(super) timestamps: u8,
+    pub(super) pad: u8,
 }
 
 /// A socket that listens.
@@ -82,3 +75,7 @@ pub struct Listener {
     /// Established connections that nobody has accepted yet.
     pub accept_queue: List,
 }
+
+const _: () = assert!(size_of::<Request>() <= 64);
+const _: () = assert!(size_of::<TimeWait>() <= 64);
+const _: () = assert!(size_of::<super::Connection>() <= 640);

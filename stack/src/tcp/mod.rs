@@ -1,128 +1,154 @@
 //! TCP.
+//!
+//! The way in: [`input`] takes segments, `write`, `read` and the rest are what the socket layer calls, [`on_timer`]
+//! and [`end_of_burst`] come from the pump. Each acts on one connection in a [`turn`]; what follows in other tables
+//! is settled there. The files, in the order of a connection's life: `handshake`, `listen`, `request`; `input`,
+//! `ack`, `incoming`, `receive_queue`, `beyond`, `window`; `send_queue`, `output`, `transmit`; `rtt`, `recovery`,
+//! `congestion`, `timers`; `close`, `timewait`, `reply`.
 
 #![forbid(unsafe_code)]
 
+mod ack;
+mod beyond;
+mod calls;
+mod check;
+mod close;
+mod congestion;
+mod connection;
 mod entries;
+mod handshake;
+mod incoming;
+pub(crate) mod info;
+mod input;
+mod listen;
+mod numbers;
+mod output;
+mod readiness;
+mod receive_queue;
+mod recover;
+mod recovery;
+mod reply;
+mod request;
+mod rtt;
+mod segment;
+mod send_queue;
+mod seq;
 mod settings;
+mod state;
+mod timers;
+mod timewait;
+mod transmit;
+mod turn;
+mod unreachable;
+mod window;
 
-pub use entries::{Connection, Listener, Request, State, TimeWait, Tuple};
+pub use calls::{read, unacknowledged, unread, write};
+pub use check::check;
+pub use connection::Connection;
+pub use entries::{Listener, Request, TimeWait, Tuple};
+pub use info::{Info, info};
+pub(crate) use input::{Datagram, Trust, receive};
+pub use recover::{belongs_in_table, recover};
+pub use seq::Seq;
 pub use settings::Settings;
+pub use state::State;
+pub(crate) use unreachable::{Unreachable, unreachable};
 
 use crate::Error;
 use crate::ip::net::Addr;
 use crate::region::Handle;
-use crate::shard::{Entry, EntryRef, Shard};
-use crate::socket::{Sink, Source};
+use crate::shard::{Entry, Shard};
 
 /// Opens a connection: the entry is made and the SYN queued. The tuple must be free.
 pub fn connect(
-    _s: &mut Shard,
-    _tuple: Tuple,
-    _settings: &Settings,
-    _now: u64,
+    s: &mut Shard,
+    tuple: Tuple,
+    settings: &Settings,
+    now: u64,
 ) -> Result<Handle<Connection>, Error> {
-    Err(Error::NotSupported)
+    handshake::connect(s, tuple, settings, now)
 }
 
 /// Listens on `addr` (or any) and `port`.
 pub fn listen(
-    _s: &mut Shard,
-    _addr: Addr,
-    _port: u16,
-    _backlog: u32,
-    _settings: &Settings,
+    s: &mut Shard,
+    addr: Addr,
+    port: u16,
+    backlog: u32,
+    settings: &Settings,
 ) -> Result<Handle<Listener>, Error> {
-    Err(Error::NotSupported)
+    listen::listen(s, addr, port, backlog, settings)
 }
 
 /// listen() again: another backlog.
-pub fn set_backlog(_s: &mut Shard, _listener: Handle<Listener>, _backlog: u32) {}
+pub fn set_backlog(s: &mut Shard, listener: Handle<Listener>, backlog: u32) {
+    listen::set_backlog(s, listener, backlog);
+}
 
 /// The oldest connection of the accept queue.
-pub fn accept(_s: &mut Shard, _listener: Handle<Listener>) -> Option<Handle<Connection>> {
-    None
+pub fn accept(s: &mut Shard, listener: Handle<Listener>) -> Option<Handle<Connection>> {
+    listen::accept(s, listener)
 }
 
 /// The listener's last reference is gone: what is in its queues is reset, and it is freed.
-pub fn stop_listening(_s: &mut Shard, _listener: Handle<Listener>, _now: u64) {}
-
-/// Takes bytes of a program into frames and sends what may go. Ok(n) with n > 0, or why nothing was taken: `Again`
-/// when there is no room, `Fault` when the source could not be read, `Pipe`, `NotConnected`...
-/// `more` is MSG_MORE: the last, partial segment waits.
-pub fn write(
-    _s: &mut Shard,
-    _c: Handle<Connection>,
-    _from: &mut impl Source,
-    _more: bool,
-    _now: u64,
-) -> Result<usize, Error> {
-    Err(Error::NotSupported)
-}
-
-/// Moves received bytes to a program. Ok(0) at the end of the stream; `Again` when nothing is there yet. With `peek`
-/// they stay. The window is opened, and an update sent, as RFC 9293 3.8.6.2.2 says.
-pub fn read(
-    _s: &mut Shard,
-    _c: Handle<Connection>,
-    _to: &mut impl Sink,
-    _peek: bool,
-    _now: u64,
-) -> Result<usize, Error> {
-    Err(Error::NotSupported)
+pub fn stop_listening(s: &mut Shard, listener: Handle<Listener>, now: u64) {
+    listen::stop(s, listener, now);
 }
 
 /// No more bytes will be written: FIN follows what is queued.
-pub fn shutdown_write(_s: &mut Shard, _c: Handle<Connection>, _now: u64) {}
+pub fn shutdown_write(s: &mut Shard, c: Handle<Connection>, now: u64) {
+    close::shutdown_write(s, c, now);
+}
 
-/// The program will read no more: what comes is acknowledged and dropped (as Linux does), read gives the end.
-pub fn shutdown_read(_s: &mut Shard, _c: Handle<Connection>) {}
+/// The program will read no more. LINUX: what comes is taken all the same, and read gives it, then the end.
+pub fn shutdown_read(s: &mut Shard, c: Handle<Connection>) {
+    close::shutdown_read(s, c);
+}
 
 /// The last reference is gone: FIN, or RST when bytes were not read or SO_LINGER says so; the entry goes on without
 /// a program until it is done.
-pub fn close(_s: &mut Shard, _c: Handle<Connection>, _now: u64) {}
+pub fn close(s: &mut Shard, c: Handle<Connection>, now: u64) {
+    close::close(s, c, now);
+}
 
 /// Ends the connection at once, with a RST where the state has one.
-pub fn abort(_s: &mut Shard, _c: Handle<Connection>, _now: u64) {}
+pub fn abort(s: &mut Shard, c: Handle<Connection>, now: u64) {
+    close::abort(s, c, now);
+}
 
 /// Settings changed: sends what may go now (TCP_NODELAY set, TCP_CORK cleared).
-pub fn push(_s: &mut Shard, _c: Handle<Connection>, _now: u64) {}
+pub fn push(s: &mut Shard, c: Handle<Connection>, now: u64) {
+    let _ = turn::act(s, c, now, |t| {
+        timers::set_keep_alive(t);
+        t.fit_segments();
+        if t.c.settings.no_delay != 0 && t.c.settings.cork == 0 {
+            t.c.marks.clear(connection::Marks::MORE);
+        }
+    });
+}
 
 /// The EPOLL bits that hold for the connection now.
-pub fn readiness(_s: &Shard, _c: Handle<Connection>) -> u32 {
-    0
+pub fn readiness(s: &Shard, c: Handle<Connection>) -> u32 {
+    s.connections.get(c).map_or(readiness::HUP, |c| readiness::of(c, s.frames.chunk_size()))
 }
 
 /// The EPOLL bits that hold for the listener now.
-pub fn listener_readiness(_s: &Shard, _l: Handle<Listener>) -> u32 {
-    0
-}
-
-/// Bytes received and not read (FIONREAD).
-pub fn unread(_s: &Shard, _c: Handle<Connection>) -> usize {
-    0
-}
-
-/// Bytes written and not acknowledged (SIOCOUTQ).
-pub fn unacknowledged(_s: &Shard, _c: Handle<Connection>) -> usize {
-    0
+pub fn listener_readiness(s: &Shard, l: Handle<Listener>) -> u32 {
+    listen::ready(s, l)
 }
 
 /// `entry`'s timer has fired.
-pub fn on_timer(_s: &mut Shard, _entry: Entry, _now: u64) {}
-
-/// The end of a burst of received frames: ACKs that wait for it are sent.
-pub fn end_of_burst(_s: &mut Shard, _now: u64) {}
-
-/// Invariants of connections, queues and listeners.
-pub fn check(_s: &mut Shard) -> Result<(), &'static str> {
-    Ok(())
+pub fn on_timer(s: &mut Shard, entry: Entry, now: u64) {
+    match entry {
+        Entry::Connection(h) => timers::fire(s, h, now),
+        Entry::Request(h) => request::on_timer(s, h, now),
+        Entry::TimeWait(h) => timewait::on_timer(s, h, now),
+    }
 }
 
-/// After a death: queues of frames, accept queues and listeners' chains from what is in the slabs; the connection
-/// `changing` is reset.
-pub fn recover(_s: &mut Shard, _changing: EntryRef) {}
-
-/// Whether a live entry is to be found by its tuple (a closed connection that a program still holds is not).
-pub fn belongs_in_table(_s: &Shard, _entry: Entry) -> bool {
-    true
+/// The end of a burst of received frames: what it called for is sent, and programs are told.
+pub fn end_of_burst(s: &mut Shard, now: u64) {
+    while let Some(h) = s.after.touched.pop() {
+        input::finish_burst(s, h, now);
+    }
 }

@@ -1,3 +1,12 @@
-//! Packets as they are on the wire.
+//! Packets as they are on the wire: views of headers, TCP options, checksums.
 
 #![forbid(unsafe_code)]
+
+pub mod checksum;
+pub mod emit;
+pub mod headers;
+pub mod options;
+
+pub use emit::SegmentHeaders;
+pub use headers::{EtherType, EthernetHeader, Flags, IcmpHeader, Ipv4Header, Protocol, TcpHeader};
+pub use options::{SynOptions, Timestamps};

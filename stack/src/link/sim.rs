@@ -1,0 +1,278 @@
+//! A simulated wire between two shards, with a clock of its own: what it does to packets comes from a seed, so every
+//! run can be repeated.
+
+#![forbid(unsafe_code)]
+
+use crate::ip;
+use crate::ip::net::{Addr, Device, LocalAddress, Neighbour, NeighbourState, Route, RouteKind};
+use crate::region::{AttachError, FrameId, Purpose, Region, Sizes};
+use crate::shard::Shard;
+use crate::tcp;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// What the wire does to packets. Shares are in millionths.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    pub loss: u32,
+    pub duplication: u32,
+    pub corruption: u32,
+    /// Packets that are held up, and so come after later ones.
+    pub reordering: u32,
+    /// One way, in nanoseconds.
+    pub delay: u64,
+    /// By how much a packet is held up at most.
+    pub jitter: u64,
+    /// Bits per second; 0 for no limit.
+    pub rate: u64,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            loss: 0,
+            duplication: 0,
+            corruption: 0,
+            reordering: 0,
+            delay: 50_000,
+            jitter: 2_000_000,
+            rate: 1_000_000_000,
+        }
+    }
+}
+
+const MILLION: u64 = 1_000_000;
+/// Where received packets start: XDP leaves as much in front of them.
+const RECEIVE_START: u16 = 256;
+const IFINDEX: u32 = 2;
+const MTU: u32 = 1500;
+/// The clock does not start at 0, where a time that was never set could pass for one that was.
+const START: u64 = 1_000_000_000;
+
+/// Two shards and the wire between them.
+pub struct Sim {
+    pub now: u64,
+    pub ends: [Shard; 2],
+    pub conditions: Conditions,
+    /// Packets under way, by arrival; the second part of the key keeps those of one moment apart.
+    wire: BTreeMap<(u64, u64), Packet>,
+    sent: u64,
+    /// When each end's transmitter is free again.
+    busy_until: [u64; 2],
+    random: u64,
+    /// Every packet that was put on the wire, for tests that look at them.
+    pub tap: Option<Vec<Packet>>,
+}
+
+/// A packet on the wire.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// The end that it goes to.
+    pub to: usize,
+    pub at: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// The address of an end.
+pub const fn address(end: usize) -> Addr {
+    Addr(0x0a63_0001 + end as u32)
+}
+
+const fn mac(end: usize) -> [u8; 6] {
+    [2, 0, 0, 0, 0, 1 + end as u8]
+}
+
+impl Sim {
+    pub fn new(sizes: Sizes, conditions: Conditions, seed: u64) -> Result<Self, AttachError> {
+        let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut ends = [
+            Region::private_shard(sizes, [seed, 0x5eed], START)?,
+            Region::private_shard(sizes, [!seed, 0xfeed], START)?,
+        ];
+        for (end, shard) in ends.iter_mut().enumerate() {
+            attach(shard, end);
+        }
+        Ok(Self {
+            now: START,
+            ends,
+            conditions,
+            wire: BTreeMap::new(),
+            sent: 0,
+            busy_until: [0; 2],
+            random,
+            tap: None,
+        })
+    }
+
+    /// Lets the clock run to the next arrival or timer, and both ends do what that asks for. False when nothing is
+    /// left to happen.
+    pub fn step(&mut self) -> bool {
+        self.flush();
+        let arrival = self.wire.keys().next().map_or(u64::MAX, |key| key.0);
+        let timers = self.ends.iter().map(|s| s.wheel.next_deadline()).min().unwrap_or(u64::MAX);
+        let next = arrival.min(timers);
+        if next == u64::MAX {
+            return false;
+        }
+        self.run_until(next);
+        true
+    }
+
+    /// What happens up to `time`, as one burst.
+    pub fn run_until(&mut self, time: u64) {
+        self.now = self.now.max(time);
+        while let Some(entry) = self.wire.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let packet = entry.remove();
+            self.deliver(&packet);
+        }
+        for shard in &mut self.ends {
+            shard.head.now = self.now;
+            tcp::end_of_burst(shard, self.now);
+            while let Some(entry) = shard.pop_due(self.now) {
+                tcp::on_timer(shard, entry, self.now);
+            }
+        }
+        self.flush();
+    }
+
+    /// Lets `nanoseconds` pass.
+    pub fn run_for(&mut self, nanoseconds: u64) {
+        let end = self.now + nanoseconds;
+        loop {
+            self.flush();
+            let arrival = self.wire.keys().next().map_or(u64::MAX, |key| key.0);
+            let timers = self.ends.iter().map(|s| s.wheel.next_deadline()).min().unwrap_or(u64::MAX);
+            let next = arrival.min(timers);
+            if next > end {
+                break;
+            }
+            self.run_until(next);
+        }
+        self.run_until(end);
+    }
+
+    /// Hands a packet to the end that it is for.
+    pub fn deliver(&mut self, packet: &Packet) {
+        let Some(shard) = self.ends.get_mut(packet.to) else { return };
+        receive(shard, &packet.bytes, self.now);
+    }
+
+    /// Puts what both ends have queued on the wire.
+    pub fn flush(&mut self) {
+        for from in 0..self.ends.len() {
+            while let Some(frame) = self.ends[from].next_out() {
+                self.ends[from].advance_outbox();
+                let bytes = self.ends[from].frames.packet(frame).to_vec();
+                self.ends[from].frames.completed(frame);
+                self.carry(from, bytes);
+            }
+        }
+    }
+
+    fn carry(&mut self, from: usize, bytes: Vec<u8>) {
+        if let Some(tap) = &mut self.tap {
+            tap.push(Packet { to: 1 - from, at: self.now, bytes: bytes.clone() });
+        }
+        let c = self.conditions;
+        let start = self.busy_until[from].max(self.now);
+        let duration = (bytes.len() as u64 * 8 * 1_000_000_000).checked_div(c.rate).unwrap_or(0);
+        self.busy_until[from] = start + duration;
+        if self.happens(c.loss) {
+            return;
+        }
+        let copies = 1 + u32::from(self.happens(c.duplication));
+        for _ in 0..copies {
+            let mut packet = Packet { to: 1 - from, at: self.now, bytes: bytes.clone() };
+            if self.happens(c.corruption) {
+                self.corrupt(&mut packet.bytes);
+            }
+            let held_up = if self.happens(c.reordering) { self.random() % (c.jitter + 1) } else { 0 };
+            self.sent += 1;
+            self.wire.insert((start + duration + c.delay + held_up, self.sent), packet);
+        }
+    }
+
+    /// Changes up to 32 bits that lie together: the Internet checksum finds all such damage.
+    fn corrupt(&mut self, bytes: &mut [u8]) {
+        let bits = self.random();
+        // Behind the Ethernet header, which has its own check in reality.
+        let words = bytes.len().saturating_sub(14) / 2;
+        if words == 0 {
+            return;
+        }
+        let at = 14 + 2 * (bits as usize % words);
+        if let Some(byte) = bytes.get_mut(at + (bits >> 40) as usize % 2) {
+            *byte ^= 1 << (bits >> 32 & 7);
+        }
+    }
+
+    fn happens(&mut self, share: u32) -> bool {
+        share != 0 && self.random() % MILLION < u64::from(share)
+    }
+
+    /// xorshift64*, apart from the shards' own generators.
+    pub fn random(&mut self) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
+    }
+
+    pub fn check(&mut self) -> Result<(), &'static str> {
+        let [a, b] = &mut self.ends;
+        a.check()?;
+        b.check()
+    }
+
+    /// Packets under way.
+    pub fn in_the_wire(&self) -> usize {
+        self.wire.len()
+    }
+}
+
+/// Gives a shard a device, an address, a route and its peer's hardware address.
+pub fn attach(shard: &mut Shard, end: usize) {
+    let device =
+        Device { ifindex: IFINDEX, mtu: MTU, mac: mac(end), first_link: 0, queues: 1, ..Device::default() };
+    let local = LocalAddress { addr: address(end), ifindex: IFINDEX };
+    let on_link = Route {
+        destination: Addr(address(end).0 & 0xffff_ff00),
+        source: address(end),
+        prefix_len: 24,
+        kind: RouteKind::DEVICE,
+        ..Route::default()
+    };
+    let itself =
+        Route { destination: address(end), prefix_len: 32, kind: RouteKind::LOCAL, ..Route::default() };
+    shard.net.replace(&[device], &[local], &[on_link, itself]);
+    shard.net.lease_ports(40_000, 60_000, core::iter::empty());
+    let peer = 1 - end.min(1);
+    shard.net.set_neighbour(Neighbour {
+        addr: address(peer),
+        mac: mac(peer),
+        state: NeighbourState::KNOWN,
+        ..Neighbour::default()
+    });
+}
+
+/// Hands one packet to a shard as a card would. Without a free frame it is lost.
+pub fn receive(shard: &mut Shard, bytes: &[u8], now: u64) -> Option<FrameId> {
+    let frame = shard.frames.alloc(Purpose::Control)?;
+    let start = usize::from(RECEIVE_START);
+    let place = shard.frames.chunk_mut(frame).get_mut(start..start + bytes.len());
+    match place {
+        Some(place) => place.copy_from_slice(bytes),
+        None => {
+            shard.frames.release(frame);
+            return None;
+        }
+    }
+    if let Some(meta) = shard.frames.meta_mut(frame) {
+        (meta.start, meta.len, meta.via) = (RECEIVE_START, bytes.len() as u16, 0);
+    }
+    ip::input(shard, frame, now);
+    Some(frame)
+}

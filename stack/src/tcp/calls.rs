@@ -1,0 +1,103 @@
+//! Reading and writing.
+
+use super::connection::{Connection, Marks};
+use super::{State, output, receive_queue, send_queue, turn, window};
+use crate::Error;
+use crate::region::Handle;
+use crate::shard::Shard;
+use crate::socket::{Sink, Source};
+
+/// Takes bytes of a program into frames and sends what may go. Ok(n) with n > 0, or why nothing was taken: `Again`
+/// when there is no room, `Fault` when the source could not be read, `Pipe`, `Reset`...
+/// `more` is MSG_MORE: the last, partial segment waits.
+pub fn write(
+    s: &mut Shard,
+    c: Handle<Connection>,
+    from: &mut impl Source,
+    more: bool,
+    now: u64,
+) -> Result<usize, Error> {
+    let mut t = turn::begin(s, c, now).ok_or(Error::BadDescriptor)?;
+    may_write(t.c)?;
+    if from.remaining() == 0 {
+        return Ok(0);
+    }
+    let taken = send_queue::fill(&mut t, from);
+    if let Ok(n) = taken {
+        t.counters.bytes_sent += n as u64;
+        if more {
+            t.c.marks.set(Marks::MORE);
+        } else {
+            t.c.marks.clear(Marks::MORE);
+        }
+        output::run(&mut t);
+    }
+    turn::settle(s, c, now);
+    taken
+}
+
+/// LINUX: tcp_sendmsg_locked() and sk_stream_error(): a pending error is told once, then it is a broken pipe.
+fn may_write(c: &mut Connection) -> Result<(), Error> {
+    let error = Error::from_errno(c.socket.error);
+    if error.is_none() && c.state.is_opening() {
+        return Err(Error::Again);
+    }
+    if error.is_some() || !c.state.may_write() || c.marks.has(Marks::FIN_QUEUED) {
+        c.socket.error = 0;
+        return Err(error.unwrap_or(Error::Pipe));
+    }
+    Ok(())
+}
+
+/// Moves received bytes to a program. Ok(0) at the end of the stream; `Again` when nothing is there yet. With `peek`
+/// they stay. The window is opened, and an update sent, as RFC 9293 3.8.6.2.2 says.
+pub fn read(
+    s: &mut Shard,
+    c: Handle<Connection>,
+    to: &mut impl Sink,
+    peek: bool,
+    now: u64,
+) -> Result<usize, Error> {
+    let mut t = turn::begin(s, c, now).ok_or(Error::BadDescriptor)?;
+    if t.c.receive.unread == 0 {
+        return nothing_to_read(t.c);
+    }
+    if to.room() == 0 {
+        return Ok(0);
+    }
+    let (copied, failed) =
+        if peek { receive_queue::peek(t.c, t.frames, to) } else { receive_queue::take(t.c, t.frames, to) };
+    if !peek {
+        t.counters.bytes_received += copied as u64;
+        if window::wants_update(&t) {
+            output::acknowledge(&mut t);
+            turn::settle(s, c, now);
+        }
+    }
+    if copied == 0 && failed { Err(Error::Fault) } else { Ok(copied) }
+}
+
+/// LINUX: tcp_recvmsg_locked(), for an empty queue.
+fn nothing_to_read(c: &mut Connection) -> Result<usize, Error> {
+    if c.marks.has(Marks::FIN_RECEIVED) {
+        return Ok(0);
+    }
+    if let Some(error) = Error::from_errno(core::mem::take(&mut c.socket.error)) {
+        return Err(error);
+    }
+    if c.marks.has(Marks::READ_SHUT) || c.state.is_closed() { Ok(0) } else { Err(Error::Again) }
+}
+
+/// Bytes received and not read (FIONREAD).
+pub fn unread(s: &Shard, c: Handle<Connection>) -> usize {
+    s.connections.get(c).map_or(0, |c| c.receive.unread as usize)
+}
+
+/// Bytes written and not acknowledged (SIOCOUTQ).
+pub fn unacknowledged(s: &Shard, c: Handle<Connection>) -> usize {
+    s.connections.get(c).filter(|c| !c.state.is_opening()).map_or(0, |c| {
+        // LINUX: a FIN that is not acknowledged counts.
+        let fin = c.state != State::CLOSED && c.fin_is_sent() && c.has_outstanding();
+        c.queued() as usize + usize::from(fin)
+    })
+}

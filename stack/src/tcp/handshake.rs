@@ -1,0 +1,244 @@
+//! Opening a connection from our side, and the simultaneous open: RFC 9293 3.10.7.3.
+
+use super::connection::{Connection, Marks};
+use super::segment::Segment;
+use super::transmit::{self, path_mss};
+use super::turn::{self, Turn};
+use super::{Seq, Settings, State, Tuple, ack, input, numbers, readiness, rtt, timers, window};
+use crate::Error;
+use crate::ip::net::Path;
+use crate::region::Handle;
+use crate::shard::{Entry, EntryHead, Shard};
+use crate::wire::options::{self, parse, syn_bytes};
+use crate::wire::{Flags, SynOptions, Timestamps};
+
+/// LINUX: net.ipv4.tcp_syn_retries and tcp_synack_retries.
+const SYN_RETRIES: u32 = 6;
+pub(super) const SYN_ACK_RETRIES: u32 = 5;
+/// LINUX: tcp_enter_quickack_mode() at the start.
+const QUICK_ACKS: u8 = 16;
+
+/// See [`super::connect`].
+pub(super) fn connect(
+    s: &mut Shard,
+    tuple: Tuple,
+    settings: &Settings,
+    now: u64,
+) -> Result<Handle<Connection>, Error> {
+    let path = s.net.path(tuple.remote).ok_or(Error::NetUnreachable)?;
+    let iss = numbers::initial(s, &tuple, now);
+    let h = create(s, tuple, settings, path, iss, now).ok_or(Error::NoBuffers)?;
+    turn::enter_table(s, Entry::Connection(h));
+    s.counters.connections_opened_active += 1;
+    let _ = turn::act(s, h, now, |t| {
+        t.c.state = State::SYN_SENT;
+        t.c.timers.resend = now + rtt::INITIAL_TIMEOUT;
+        // Offered until the peer's SYN says otherwise.
+        t.c.marks.set(Marks::TIMESTAMPS | Marks::SCALED);
+        send_syn(t);
+    });
+    Ok(h)
+}
+
+/// A connection with everything set that does not depend on the peer; not in the table yet.
+pub(super) fn create(
+    s: &mut Shard,
+    tuple: Tuple,
+    settings: &Settings,
+    path: Path,
+    iss: Seq,
+    now: u64,
+) -> Option<Handle<Connection>> {
+    let timestamp_offset = numbers::timestamp_offset(s, &tuple);
+    let Some(h) = s.connections.alloc() else {
+        s.counters.table_full += 1;
+        return None;
+    };
+    let chunk_size = s.frames.chunk_size();
+    let c = s.connections.get_mut(h)?;
+    c.head = EntryHead::new(tuple);
+    c.state = State::CLOSED;
+    c.path = path;
+    c.settings = *settings;
+    c.timestamp_offset = timestamp_offset;
+    c.send.una = iss;
+    c.send.next = iss + 1;
+    c.send.end = iss + 1;
+    c.send.small = iss;
+    c.send.peer_mss = transmit::DEFAULT_MSS;
+    c.send.mss = path_mss(&path, chunk_size);
+    c.receive.scale = window::scale_for(settings.receive_buffer);
+    c.receive.mss = transmit::DEFAULT_MSS;
+    c.receive.quick = QUICK_ACKS;
+    c.rtt = rtt::initial();
+    c.timers.last_received = now;
+    Some(h)
+}
+
+/// Sends our SYN, with an ACK if the peer's has come.
+pub(super) fn send_syn(t: &mut Turn<'_>) {
+    if !t.has_path() {
+        return;
+    }
+    let answers = t.c.state == State::SYN_RECEIVED;
+    let mut offer = offer(&t.c.settings, &t.c.path, t.frames.chunk_size());
+    if t.c.marks.has(Marks::TIMESTAMPS) {
+        let echo = if answers { t.c.receive.ts_recent } else { 0 };
+        offer.timestamps = Some(Timestamps { value: t.timestamp(), echo });
+    }
+    if t.c.marks.has(Marks::SCALED) {
+        offer.window_scale = Some(t.c.receive.scale);
+    }
+    if !answers {
+        // The right edge is only known with the peer's number; until then it is relative to nothing.
+        t.c.receive.edge = t.c.receive.next + window::initial(t.c.settings.receive_buffer);
+    }
+    let (bytes, len) = syn_bytes(&offer);
+    let flags = if answers { Flags::SYN | Flags::ACK } else { Flags::SYN };
+    let iss = t.c.send.una;
+    t.send_control(flags, iss, bytes.get(..len));
+    t.c.timers.last_sent = t.now;
+}
+
+/// The MSS that we offer: what the path and our frames take, or less if the program says so.
+pub(super) fn offer(settings: &Settings, path: &Path, chunk_size: u32) -> SynOptions {
+    let mut mss = path_mss(path, chunk_size);
+    if settings.max_segment != 0 {
+        mss = mss.min(settings.max_segment.min(u32::from(u16::MAX)) as u16);
+    }
+    SynOptions { mss: Some(mss), ..SynOptions::default() }
+}
+
+/// The way to the peer was missing when the SYN was due; it may be there now, or never.
+pub(super) fn retry_path(t: &mut Turn<'_>) {
+    if t.has_path() {
+        return send_syn(t);
+    }
+    if t.neighbour_failed() {
+        input::fail(t, Error::HostUnreachable);
+    }
+}
+
+/// The SYN was not answered.
+pub(super) fn resend_due(t: &mut Turn<'_>) {
+    let retries = match (t.c.state, t.c.settings.syn_count) {
+        (State::SYN_RECEIVED, _) => SYN_ACK_RETRIES,
+        (_, 0) => SYN_RETRIES,
+        (_, n) => n,
+    };
+    if u32::from(t.c.rtt.backoff) >= retries || user_timeout_passed(t) {
+        return input::fail(t, Error::TimedOut);
+    }
+    if t.c.timers.resending_since == 0 {
+        t.c.timers.resending_since = t.now;
+    }
+    rtt::back_off(&mut t.c.rtt);
+    t.c.timers.resend = t.now + rtt::timeout(&t.c.rtt);
+    t.counters.tcp_retransmissions += 1;
+    t.c.recovery.total += 1;
+    send_syn(t);
+}
+
+fn user_timeout_passed(t: &Turn<'_>) -> bool {
+    let (limit, since) = (u64::from(t.c.settings.user_timeout) * 1_000_000, t.c.timers.resending_since);
+    limit != 0 && since != 0 && t.now.saturating_sub(since) >= limit
+}
+
+/// RFC 9293 3.10.7.3.
+pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
+    let flags = segment.flags;
+    let acks = flags.has(Flags::ACK);
+    // "If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset".
+    if acks && segment.ack != t.c.send.next {
+        if !flags.has(Flags::RST) && t.has_path() {
+            t.counters.tcp_resets_out += 1;
+            t.send_control(Flags::RST, segment.ack, Some(&[]));
+        }
+        return;
+    }
+    if flags.has(Flags::RST) {
+        if acks {
+            t.counters.tcp_resets_in += 1;
+            input::fail(t, Error::Refused);
+        }
+        return;
+    }
+    if !flags.has(Flags::SYN) {
+        return;
+    }
+    learn(t, segment);
+    if !acks {
+        // Both sides open at once.
+        t.c.state = State::SYN_RECEIVED;
+        t.c.send.window = u32::from(segment.window);
+        t.c.marks.set(Marks::ACK_NOW);
+        return;
+    }
+    established(t, segment, u32::from(segment.window));
+    t.c.marks.set(Marks::ACK_NOW);
+}
+
+/// Takes over what the peer's SYN says.
+fn learn(t: &mut Turn<'_>, segment: &Segment) {
+    let said = parse(syn_options(t, segment));
+    let window = window::initial(t.c.settings.receive_buffer);
+    let c = &mut *t.c;
+    c.receive.next = segment.seq + 1;
+    c.receive.acked = segment.seq + 1;
+    c.receive.edge = c.receive.next + window;
+    c.send.peer_mss = said.mss.unwrap_or(transmit::DEFAULT_MSS);
+    c.receive.ts_recent = said.timestamps.map_or(0, |x| x.value);
+    c.receive.ts_recent_at = transmit::milliseconds(t.now);
+    if said.timestamps.is_none() {
+        c.marks.clear(Marks::TIMESTAMPS);
+    }
+    match said.window_scale {
+        Some(scale) => c.send.scale = scale.min(options::MAX_WINDOW_SCALE),
+        // RFC 7323 2.2: both or none.
+        None => {
+            c.marks.clear(Marks::SCALED);
+            (c.send.scale, c.receive.scale) = (0, 0);
+        }
+    }
+    t.fit_segments();
+}
+
+fn syn_options<'a>(t: &'a Turn<'_>, segment: &Segment) -> &'a [u8] {
+    let (at, len) = (usize::from(segment.options.0), usize::from(segment.options.1));
+    t.frames.packet(segment.frame).get(at..at + len).unwrap_or(&[])
+}
+
+/// Our SYN is acknowledged, and the peer's is here.
+fn established(t: &mut Turn<'_>, segment: &Segment, window: u32) {
+    if t.c.rtt.backoff == 0 && t.c.timers.last_sent != 0 {
+        let elapsed = t.now.saturating_sub(t.c.timers.last_sent);
+        rtt::measured(&mut t.c.rtt, elapsed);
+    }
+    begin_transfer(t, segment.seq, segment.ack, window);
+}
+
+/// The state that a handshake ends in, whichever side began it.
+pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32) {
+    ack::start(t, seq, acked, window);
+    t.c.state = State::ESTABLISHED;
+    t.c.rtt.backoff = 0;
+    t.c.timers.resend = 0;
+    t.c.timers.resending_since = 0;
+    timers::set_keep_alive(t);
+    t.announce(readiness::WRITABLE);
+}
+
+/// The ACK of our SYN+ACK in a simultaneous open. False: drop the segment.
+pub(super) fn in_syn_received(t: &mut Turn<'_>, segment: &Segment) -> bool {
+    if segment.ack != t.c.send.next {
+        input::abort_with_reset(t, segment.ack);
+        return false;
+    }
+    let window = u32::from(segment.window) << t.c.send.scale.min(options::MAX_WINDOW_SCALE);
+    established(t, segment, window);
+    // RFC 9293 3.10.7.4: a FIN that shutdown() asked for while the handshake was under way.
+    if t.c.marks.has(Marks::FIN_QUEUED) {
+        t.c.state = State::FIN_WAIT_1;
+    }
+    true
+}

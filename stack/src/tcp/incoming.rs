@@ -1,0 +1,108 @@
+//! Payload and FIN of an acceptable segment: RFC 9293 3.10.7.4, "seventh" and "eighth".
+
+use super::connection::Marks;
+use super::segment::Segment;
+use super::turn::Turn;
+use super::{Seq, State, beyond, input, readiness, receive_queue};
+use crate::Error;
+use crate::wire::Flags;
+
+pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
+    if !t.c.state.may_receive() {
+        return after_the_end(t, segment);
+    }
+    if reader_is_gone(t, segment) {
+        // RFC 2525 2.17 and LINUX: TCPABORTONDATA: nobody will ever read it, and the peer should know.
+        input::abort_with_reset(t, segment.ack);
+        return input::fail(t, Error::Pipe);
+    }
+    t.c.receive.mss = t.c.receive.mss.max(segment.len);
+    let fits = cut_to_window(t, segment);
+    if segment.seq.is_after(t.c.receive.next) {
+        // RFC 5681 4.2: an ACK at once for each segment beyond a hole; what came before it has its own.
+        acknowledge_before_hole(t);
+        beyond::insert(t, segment, fits);
+        super::output::acknowledge(t);
+        return;
+    }
+    let had_hole = t.c.receive.beyond.len != 0;
+    let advanced = receive_queue::append(t, segment, fits);
+    if had_hole {
+        beyond::drain(t);
+        // "a segment that fills in all or part of a gap": at once as well.
+        t.c.marks.set(Marks::ACK_NOW);
+    }
+    if !advanced {
+        t.counters.tcp_duplicates += 1;
+        t.c.marks.set(Marks::ACK_NOW);
+    }
+}
+
+/// Payload bytes of the segment that lie within the window, and whether its FIN does.
+#[derive(Clone, Copy)]
+pub(super) struct Fit {
+    pub len: u16,
+    pub fin: bool,
+}
+
+fn cut_to_window(t: &Turn<'_>, segment: &Segment) -> Fit {
+    let room = t.c.receive.edge.since(segment.seq);
+    let room = if segment.seq.is_after(t.c.receive.edge) { 0 } else { room };
+    let len = u32::from(segment.len).min(room) as u16;
+    Fit { len, fin: segment.flags.has(Flags::FIN) && len == segment.len }
+}
+
+fn acknowledge_before_hole(t: &mut Turn<'_>) {
+    if t.c.receive.acked != t.c.receive.next {
+        super::output::acknowledge(t);
+    }
+}
+
+/// A connection that its program has closed gets bytes.
+fn reader_is_gone(t: &Turn<'_>, segment: &Segment) -> bool {
+    let waits = matches!(t.c.state, State::FIN_WAIT_1 | State::FIN_WAIT_2);
+    waits
+        && (t.c.marks.has(Marks::READ_SHUT) || t.c.marks.has(Marks::ORPHAN))
+        && segment.len > 0
+        && segment.payload_end().is_after(t.c.receive.next)
+}
+
+/// The peer has sent its FIN: anything new contradicts it, anything old is acknowledged again.
+fn after_the_end(t: &mut Turn<'_>, segment: &Segment) {
+    if segment.seq.is_before(t.c.receive.next) {
+        t.counters.tcp_duplicates += 1;
+        t.c.marks.set(Marks::ACK_NOW);
+    }
+}
+
+/// The peer's FIN is next in the stream.
+pub(super) fn fin(t: &mut Turn<'_>) {
+    t.c.receive.next += 1;
+    t.c.receive.edge = t.c.receive.edge.later_of(t.c.receive.next);
+    t.c.marks.set(Marks::FIN_RECEIVED | Marks::ACK_NOW);
+    t.announce(readiness::READABLE | readiness::RDHUP);
+    let fin_is_acknowledged = t.c.fin_is_sent() && !t.c.has_outstanding();
+    t.c.state = match t.c.state {
+        State::ESTABLISHED => State::CLOSE_WAIT,
+        State::FIN_WAIT_1 if fin_is_acknowledged => State::TIME_WAIT,
+        State::FIN_WAIT_1 => State::CLOSING,
+        State::FIN_WAIT_2 => State::TIME_WAIT,
+        other => other,
+    };
+    if t.c.state == State::TIME_WAIT || t.c.state == State::CLOSING {
+        t.announce(readiness::HUP);
+    }
+}
+
+/// Bytes have been put at the end of the receive queue.
+pub(super) fn arrived(t: &mut Turn<'_>, bytes: u32, fin_follows: bool) -> Seq {
+    t.c.receive.next += bytes;
+    t.c.receive.unread = t.c.receive.unread.saturating_add(bytes);
+    if bytes > 0 {
+        t.announce(readiness::READABLE);
+    }
+    if fin_follows {
+        fin(t);
+    }
+    t.c.receive.next
+}

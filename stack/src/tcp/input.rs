@@ -1,0 +1,270 @@
+//! A segment arrives: RFC 9293 3.10.7.
+
+use super::connection::Marks;
+use super::segment::Segment;
+use super::turn::{self, Turn};
+use super::{Connection, Seq, State, Tuple, ack, handshake, incoming, listen, readiness, request, timewait};
+use crate::Error;
+use crate::ip::net::Addr;
+use crate::region::{FrameId, Handle};
+use crate::shard::{Entry, Shard};
+use crate::wire::headers::TCP_LEN;
+use crate::wire::{Flags, Protocol, TcpHeader, checksum, options};
+use zerocopy::FromBytes;
+
+/// RFC 7323 5.5: a connection that was idle for so long (24 days) takes any timestamp.
+const TIMESTAMP_LIFETIME: u32 = 24 * 24 * 60 * 60 * 1000;
+/// LINUX: net.ipv4.tcp_invalid_ratelimit.
+const CHALLENGE_INTERVAL: u64 = 500_000_000;
+
+/// Takes one TCP packet that IP has looked through: `ip_len` bytes of IP header, `len` bytes behind it.
+pub(crate) fn receive(s: &mut Shard, frame: FrameId, from: Datagram, now: u64) {
+    match parse(s, frame, &from) {
+        Ok(segment) => {
+            s.counters.tcp_segments_in += 1;
+            arrive(s, &segment, now);
+        }
+        Err(Refused::Malformed) => s.counters.tcp_malformed += 1,
+        Err(Refused::Checksum) => s.counters.tcp_bad_checksum += 1,
+    }
+}
+
+/// Where in a frame the segment is, and between whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Datagram {
+    pub source: Addr,
+    pub destination: Addr,
+    /// Of the TCP header, in the packet.
+    pub start: u16,
+    /// Bytes from there on.
+    pub len: u16,
+    pub trust: Trust,
+}
+
+/// What stands in the checksum field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The checksum.
+    Verify,
+    /// The checksum, or the pseudo-header's sum alone, which a local sender leaves for a card that there is none of.
+    AllowPartial,
+    /// It came through this region's memory: there is nothing that could have changed it.
+    Memory,
+}
+
+enum Refused {
+    Malformed,
+    Checksum,
+}
+
+fn parse(s: &Shard, frame: FrameId, from: &Datagram) -> Result<Segment, Refused> {
+    let packet = s.frames.packet(frame);
+    let start = usize::from(from.start);
+    let bytes = packet.get(start..start + usize::from(from.len)).ok_or(Refused::Malformed)?;
+    let (header, behind) = TcpHeader::ref_from_prefix(bytes).map_err(|_| Refused::Malformed)?;
+    let header_len = header.header_len();
+    let options_len = header_len.checked_sub(TCP_LEN).ok_or(Refused::Malformed)?;
+    let (options, payload) = behind.split_at_checked(options_len).ok_or(Refused::Malformed)?;
+    if !checksum_is_right(header, bytes, from) {
+        return Err(Refused::Checksum);
+    }
+    let chunk_start = s.frames.meta(frame).map_or(0, |m| m.start);
+    Ok(Segment {
+        tuple: Tuple {
+            local: from.destination,
+            remote: from.source,
+            local_port: header.destination.get(),
+            remote_port: header.source.get(),
+        },
+        seq: Seq(header.seq.get()),
+        ack: Seq(header.ack.get()),
+        flags: header.flags,
+        window: header.window.get(),
+        timestamps: options::timestamps(options),
+        frame,
+        options: (from.start + TCP_LEN as u16, options_len as u16),
+        payload: chunk_start + from.start + header_len as u16,
+        len: payload.len() as u16,
+    })
+}
+
+fn checksum_is_right(header: &TcpHeader, bytes: &[u8], from: &Datagram) -> bool {
+    if from.trust == Trust::Memory {
+        return true;
+    }
+    let pseudo = checksum::pseudo_header(from.source.0, from.destination.0, Protocol::TCP.0, from.len);
+    if from.trust == Trust::AllowPartial && header.checksum.get() == checksum::fold(u64::from(pseudo)) {
+        return true;
+    }
+    checksum::is_right(pseudo + checksum::sum(bytes))
+}
+
+/// Hands the segment to the entry that it is for.
+pub(super) fn arrive(s: &mut Shard, segment: &Segment, now: u64) {
+    match s.flow(&segment.tuple) {
+        Some(Entry::Connection(h)) => to_connection(s, h, segment, now),
+        Some(Entry::Request(h)) => request::on_segment(s, h, segment, now),
+        Some(Entry::TimeWait(h)) => timewait::on_segment(s, h, segment, now),
+        None => listen::on_segment(s, segment, now),
+    }
+}
+
+/// What the segment does to the connection is settled at the end of the burst.
+pub(super) fn to_connection(s: &mut Shard, h: Handle<Connection>, segment: &Segment, now: u64) {
+    let Some(mut t) = turn::begin(s, h, now) else { return };
+    t.c.timers.last_received = now;
+    process(&mut t, segment);
+    if t.c.marks.has(Marks::TOUCHED) {
+        return;
+    }
+    t.c.marks.set(Marks::TOUCHED);
+    if s.after.touched.len() < s.after.touched.capacity() {
+        s.after.touched.push(h);
+    } else {
+        finish_burst(s, h, now);
+    }
+}
+
+/// Sends what the burst called for, once.
+pub(super) fn finish_burst(s: &mut Shard, h: Handle<Connection>, now: u64) {
+    let _ = turn::act(s, h, now, |t| t.c.marks.clear(Marks::TOUCHED));
+}
+
+fn process(t: &mut Turn<'_>, segment: &Segment) {
+    match t.c.state {
+        State::SYN_SENT => handshake::in_syn_sent(t, segment),
+        // The burst has ended the connection already; the peer sends again what it wants answered.
+        State::TIME_WAIT => {}
+        state if state.is_closed() => {}
+        _ => in_other_states(t, segment),
+    }
+}
+
+fn in_other_states(t: &mut Turn<'_>, segment: &Segment) {
+    if !timestamp_is_good(t, segment) {
+        t.counters.tcp_old_timestamp += 1;
+        return challenge_unless_reset(t, segment);
+    }
+    if !is_acceptable(t.c, segment) {
+        t.counters.tcp_out_of_window += 1;
+        return challenge_unless_reset(t, segment);
+    }
+    if segment.flags.has(Flags::RST) {
+        return reset(t, segment);
+    }
+    if segment.flags.has(Flags::SYN) {
+        return syn(t, segment);
+    }
+    // "If the ACK bit is off, drop the segment and return."
+    if !segment.flags.has(Flags::ACK) {
+        return;
+    }
+    note_timestamp(t, segment);
+    if t.c.state == State::SYN_RECEIVED && !handshake::in_syn_received(t, segment) {
+        return;
+    }
+    if !ack::process(t, segment) || t.c.state.is_closed() {
+        return;
+    }
+    if segment.len > 0 || segment.flags.has(Flags::FIN) {
+        incoming::process(t, segment);
+    }
+}
+
+/// RFC 9293 3.10.7.4, "first, check sequence number".
+///
+/// LINUX: tcp_sequence() is a little wider than the RFC: what lies at the right edge passes, so that the ACKs of a
+/// peer that fills a closed window count; the payload is cut to the window later.
+fn is_acceptable(c: &Connection, segment: &Segment) -> bool {
+    !segment.end().is_before(c.receive.acked) && !segment.seq.is_after(c.receive.edge)
+}
+
+/// RFC 7323 5.3, PAWS: a timestamp before TS.Recent marks an old duplicate.
+fn timestamp_is_good(t: &Turn<'_>, segment: &Segment) -> bool {
+    let Some(timestamps) = segment.timestamps.filter(|_| t.c.marks.has(Marks::TIMESTAMPS)) else {
+        return true;
+    };
+    let is_old = (timestamps.value.wrapping_sub(t.c.receive.ts_recent) as i32) < 0;
+    !is_old || segment.flags.has(Flags::RST) || ts_recent_expired(t)
+}
+
+fn ts_recent_expired(t: &Turn<'_>) -> bool {
+    super::transmit::milliseconds(t.now).wrapping_sub(t.c.receive.ts_recent_at) > TIMESTAMP_LIFETIME
+}
+
+/// RFC 7323 4.3: the timestamp to be echoed is that of the segment that advances the left edge.
+fn note_timestamp(t: &mut Turn<'_>, segment: &Segment) {
+    if let Some(timestamps) = segment.timestamps
+        && t.c.marks.has(Marks::TIMESTAMPS)
+        && !segment.seq.is_after(t.c.receive.acked)
+        && !segment.end().is_before(t.c.receive.acked)
+    {
+        t.c.receive.ts_recent = timestamps.value;
+        t.c.receive.ts_recent_at = super::transmit::milliseconds(t.now);
+    }
+}
+
+/// An unacceptable segment is answered by an ACK, unless it is a reset.
+fn challenge_unless_reset(t: &mut Turn<'_>, segment: &Segment) {
+    if segment.flags.has(Flags::RST) {
+        return;
+    }
+    if segment.len > 0 {
+        // A peer that sends old bytes again has missed an ACK.
+        t.counters.tcp_duplicates += 1;
+        t.c.marks.set(Marks::ACK_NOW);
+    } else {
+        challenge(t);
+    }
+}
+
+/// RFC 5961: an ACK that lets a genuine peer show himself, not more than one in a while.
+pub(super) fn challenge(t: &mut Turn<'_>) {
+    if t.now.wrapping_sub(t.c.timers.challenged) < CHALLENGE_INTERVAL && t.c.timers.challenged != 0 {
+        return;
+    }
+    t.c.timers.challenged = t.now.max(1);
+    t.counters.tcp_challenge_acks += 1;
+    t.c.marks.set(Marks::ACK_NOW);
+}
+
+/// RFC 5961 3.2: only a reset at exactly RCV.NXT is believed.
+fn reset(t: &mut Turn<'_>, segment: &Segment) {
+    if segment.seq != t.c.receive.next {
+        return challenge(t);
+    }
+    t.counters.tcp_resets_in += 1;
+    // LINUX: tcp_reset(): a peer that had closed its half leaves a broken pipe.
+    let error = match t.c.state {
+        State::CLOSE_WAIT => Error::Pipe,
+        _ => Error::Reset,
+    };
+    fail(t, error);
+}
+
+/// RFC 5961 4.2: a SYN on a synchronized connection is challenged, whatever its sequence number.
+fn syn(t: &mut Turn<'_>, segment: &Segment) {
+    if t.c.state == State::SYN_RECEIVED && segment.seq + 1 == t.c.receive.next {
+        t.c.marks.set(Marks::ACK_NOW);
+        return;
+    }
+    challenge(t);
+}
+
+/// The connection is over, because of `error`.
+pub(super) fn fail(t: &mut Turn<'_>, error: Error) {
+    t.counters.connections_aborted += 1;
+    t.c.socket.error = error.errno() as u32;
+    t.c.state = State::CLOSED;
+    t.announce(
+        readiness::ERR | readiness::HUP | readiness::READABLE | readiness::RDHUP | readiness::WRITABLE,
+    );
+}
+
+/// Where a FIN or payload that was received may not go on: RFC 9293 3.10.7.4, "seventh".
+pub(super) fn abort_with_reset(t: &mut Turn<'_>, seq: Seq) {
+    if t.has_path() {
+        t.counters.tcp_resets_out += 1;
+        t.send_bare(Flags::RST | Flags::ACK, seq);
+    }
+}

@@ -1,0 +1,250 @@
+//! What may go out now: lost segments, fresh ones, the FIN, an ACK.
+
+use super::connection::{Marks, Phase};
+use super::turn::Turn;
+use super::{State, congestion, handshake, recovery, rtt, send_queue};
+use crate::region::FrameId;
+use crate::wire::Flags;
+
+/// LINUX: a cork, or MSG_MORE, holds a segment back for this long at most.
+const CORK_LIMIT: u64 = 200_000_000;
+/// LINUX: TCP_DELACK_MIN.
+const DELAYED_ACK: u64 = 40_000_000;
+
+pub(super) fn run(t: &mut Turn<'_>) {
+    match t.c.state {
+        State::SYN_RECEIVED if t.c.marks.has(Marks::ACK_NOW) => handshake::send_syn(t),
+        state if state.may_transmit() => {
+            if has_something(t) && t.has_path() {
+                send(t);
+            }
+            acknowledge_if_due(t);
+        }
+        State::FIN_WAIT_2 | State::TIME_WAIT => acknowledge_if_due(t),
+        _ => {}
+    }
+}
+
+fn has_something(t: &Turn<'_>) -> bool {
+    t.c.send.fresh.some().is_some() || t.c.recovery.phase == Phase::LOSS || fin_is_due(t)
+}
+
+fn fin_is_due(t: &Turn<'_>) -> bool {
+    t.c.marks.has(Marks::FIN_QUEUED) && !t.c.fin_is_sent()
+}
+
+fn send(t: &mut Turn<'_>) {
+    recovery::resend_lost(t);
+    let idle = t.now.saturating_sub(t.c.timers.last_sent);
+    if !t.c.has_outstanding() && t.c.timers.last_sent != 0 && idle > rtt::timeout(&t.c.rtt) {
+        congestion::after_idle(&mut t.c.congestion, t.c.send.mss);
+    }
+    t.c.marks.clear(Marks::CWND_LIMITED);
+    let mut stop = Stop::Done;
+    while let Some(frame) = t.c.send.fresh.some() {
+        stop = send_next(t, frame);
+        if stop != Stop::Done {
+            break;
+        }
+    }
+    if t.c.send.fresh.is_none() && fin_is_due(t) {
+        stop = send_fin(t);
+    }
+    set_timer(t, stop);
+}
+
+/// Why output stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// It did not: the segment was sent.
+    Done,
+    Congestion,
+    Window,
+    /// A partial segment waits for more.
+    Partial,
+    /// A frame is missing; a timer is set.
+    Frame,
+}
+
+/// Sends the first fresh frame, or as much of it as may go.
+fn send_next(t: &mut Turn<'_>, frame: FrameId) -> Stop {
+    let Some((start, end)) = send_queue::extent(t.frames, frame) else {
+        t.c.send.fresh = FrameId::NONE;
+        return Stop::Done;
+    };
+    let mut len = end.since(start);
+    let flight = t.c.in_flight();
+    if flight > 0 && flight.saturating_add(len) > congestion_window(t) {
+        t.c.marks.set(Marks::CWND_LIMITED);
+        return Stop::Congestion;
+    }
+    let mss = u32::from(t.c.send.mss);
+    let room = window_room(t);
+    if len > room && !window_allows_part(t, room.min(mss)) {
+        return Stop::Window;
+    }
+    let allowed = len.min(room).min(mss);
+    if allowed < len {
+        if !send_queue::split(t, frame, allowed as u16) {
+            return Stop::Frame;
+        }
+        len = allowed;
+    }
+    let next = FrameId(t.frames.meta(frame).map_or(0, |m| m.link.next));
+    let is_last = next.is_none();
+    if is_last && len < mss && !partial_may_go(t) {
+        return Stop::Partial;
+    }
+    let mut flags = if is_last { Flags::ACK | Flags::PSH } else { Flags::ACK };
+    let with_fin = is_last && fin_is_due(t) && room > len;
+    if with_fin {
+        flags = flags | Flags::FIN;
+    }
+    note_reply(t);
+    t.send_payload(frame, flags);
+    t.c.send.next = start + len + u32::from(with_fin);
+    t.c.send.fresh = next;
+    if len < mss {
+        t.c.send.small = t.c.send.next;
+    }
+    Stop::Done
+}
+
+/// The congestion window, with what RFC 3042 adds: the first two duplicate ACKs let a new segment each go.
+fn congestion_window(t: &Turn<'_>) -> u32 {
+    let extra = match t.c.recovery.phase {
+        Phase::OPEN => u32::from(t.c.recovery.duplicates.min(2)) * u32::from(t.c.send.mss),
+        _ => 0,
+    };
+    t.c.congestion.window.saturating_add(extra)
+}
+
+/// Bytes that the peer's window still takes.
+fn window_room(t: &Turn<'_>) -> u32 {
+    let edge = t.c.send.una + t.c.send.window;
+    if edge.is_after(t.c.send.next) { edge.since(t.c.send.next) } else { 0 }
+}
+
+/// RFC 9293 3.8.6.2.1, silly window avoidance: less than a segment goes if it is half of the largest window that the
+/// peer ever had, and nothing is outstanding.
+fn window_allows_part(t: &Turn<'_>, room: u32) -> bool {
+    room >= u32::from(t.c.send.mss)
+        || (room > 0 && !t.c.has_outstanding() && room >= t.c.send.largest_window / 2)
+}
+
+/// Nagle (RFC 9293 3.7.4) as Minshall refined it: a partial segment waits while another partial one is outstanding.
+fn partial_may_go(t: &mut Turn<'_>) -> bool {
+    if t.c.marks.has(Marks::FIN_QUEUED) {
+        return true;
+    }
+    if t.c.settings.cork != 0 || t.c.marks.has(Marks::MORE) {
+        return cork_expired(t);
+    }
+    t.c.settings.no_delay != 0 || !t.c.has_outstanding() || !t.c.send.small.is_after(t.c.send.una)
+}
+
+fn cork_expired(t: &mut Turn<'_>) -> bool {
+    match t.c.timers.push {
+        0 => {
+            t.c.timers.push = t.now + CORK_LIMIT;
+            false
+        }
+        deadline if t.now >= deadline => {
+            t.c.timers.push = 0;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// LINUX: tcp_event_data_sent(): a program that answers soon after it got something will answer again.
+fn note_reply(t: &mut Turn<'_>) {
+    if t.c.receive.acked != t.c.receive.next || t.now.saturating_sub(t.c.timers.last_received) < DELAYED_ACK {
+        t.c.marks.set(Marks::INTERACTIVE);
+    }
+}
+
+fn send_fin(t: &mut Turn<'_>) -> Stop {
+    if window_room(t) == 0 {
+        return Stop::Window;
+    }
+    if !t.send_bare(Flags::FIN | Flags::ACK, t.c.send.end) {
+        return Stop::Frame;
+    }
+    t.c.timers.last_sent = t.now;
+    t.c.send.next = t.c.send.end + 1;
+    Stop::Done
+}
+
+/// While something is outstanding the timer waits for its acknowledgement; while the window alone holds us up, it
+/// waits to probe it.
+fn set_timer(t: &mut Turn<'_>, stop: Stop) {
+    let timeout = rtt::timeout(&t.c.rtt);
+    if t.c.has_outstanding() {
+        if t.c.timers.resend == 0 || t.c.marks.take(Marks::PROBING) {
+            t.c.timers.resend = t.now + timeout;
+        }
+    } else if stop == Stop::Window && !t.c.marks.has(Marks::PROBING) {
+        t.c.marks.set(Marks::PROBING);
+        t.c.timers.resend = t.now + timeout;
+    } else if stop == Stop::Frame {
+        t.c.timers.push = t.now + DELAYED_ACK;
+    }
+}
+
+fn acknowledge_if_due(t: &mut Turn<'_>) {
+    let pending = t.c.receive.next.since(t.c.receive.acked);
+    if !t.c.marks.has(Marks::ACK_NOW) && pending == 0 {
+        return;
+    }
+    // RFC 9293 3.8.6.3 and RFC 5681 4.2: an ACK for at least every second full segment.
+    let is_quick = t.c.receive.quick > 0 && !t.c.marks.has(Marks::INTERACTIVE);
+    let is_due = t.c.marks.has(Marks::ACK_NOW)
+        || pending > u32::from(t.c.receive.mss)
+        || is_quick
+        || t.c.settings.quick_ack != 0;
+    if is_due {
+        acknowledge(t);
+    } else if t.c.timers.ack == 0 {
+        t.c.timers.ack = t.now + DELAYED_ACK;
+    }
+}
+
+/// Sends an ACK without payload; if that is not possible now, it stays due.
+pub(super) fn acknowledge(t: &mut Turn<'_>) {
+    let seq = t.c.send.next;
+    if !t.has_path() || !t.send_bare(Flags::ACK, seq) {
+        t.c.marks.set(Marks::ACK_NOW);
+        if t.c.timers.push == 0 {
+            t.c.timers.push = t.now + DELAYED_ACK;
+        }
+    }
+}
+
+/// Asks for the window: with what it takes of the next segment, or with a segment that the peer has to answer.
+///
+/// LINUX: tcp_write_wakeup().
+pub(super) fn probe(t: &mut Turn<'_>) {
+    if !t.has_path() {
+        return;
+    }
+    let room = window_room(t).min(u32::from(t.c.send.mss));
+    let fresh = t.c.send.fresh;
+    let Some((start, end)) = send_queue::extent(t.frames, fresh).filter(|_| room > 0) else {
+        t.send_bare(Flags::ACK, t.c.send.una - 1);
+        return;
+    };
+    if end.since(start) > room && !send_queue::split(t, fresh, room as u16) {
+        return;
+    }
+    let Some((start, end)) = send_queue::extent(t.frames, fresh) else { return };
+    let next = FrameId(t.frames.meta(fresh).map_or(0, |m| m.link.next));
+    t.send_payload(fresh, Flags::ACK | Flags::PSH);
+    t.c.send.next = end;
+    t.c.send.fresh = next;
+    if end.since(start) < u32::from(t.c.send.mss) {
+        t.c.send.small = end;
+    }
+    t.c.marks.clear(Marks::PROBING);
+    t.c.timers.resend = t.now + rtt::timeout(&t.c.rtt);
+}

@@ -1,0 +1,51 @@
+//! What a program can do without waiting, in EPOLL bits.
+
+use super::connection::{Connection, Marks};
+use super::{State, send_queue};
+
+const IN: u32 = 0x001;
+const OUT: u32 = 0x004;
+pub(super) const ERR: u32 = 0x008;
+pub(super) const HUP: u32 = 0x010;
+const RDNORM: u32 = 0x040;
+const WRNORM: u32 = 0x100;
+pub(super) const RDHUP: u32 = 0x2000;
+pub(super) const READABLE: u32 = IN | RDNORM;
+pub(super) const WRITABLE: u32 = OUT | WRNORM;
+
+/// LINUX: tcp_poll().
+pub(super) fn of(c: &Connection, chunk_size: u32) -> u32 {
+    let closed = c.state.is_closed();
+    let read_shut = closed || c.marks.has(Marks::FIN_RECEIVED) || c.marks.has(Marks::READ_SHUT);
+    let write_shut = closed || c.marks.has(Marks::FIN_QUEUED);
+    let mut bits = 0;
+    if closed || (read_shut && write_shut) {
+        bits |= HUP;
+    }
+    if read_shut {
+        bits |= READABLE | RDHUP;
+    }
+    if !c.state.is_opening() {
+        if c.receive.unread >= c.settings.receive_low_water.max(1) {
+            bits |= READABLE;
+        }
+        if write_shut || is_writable(c, chunk_size) {
+            bits |= WRITABLE;
+        }
+    }
+    if c.socket.error != 0 {
+        bits |= ERR;
+    }
+    bits
+}
+
+/// LINUX: __sk_stream_is_writeable(): what is free is at least half of what is used, a third of the whole.
+pub(super) fn is_writable(c: &Connection, chunk_size: u32) -> bool {
+    let used = u64::from(c.send.queue.len) * u64::from(chunk_size);
+    let fits = used + used / 2 <= u64::from(c.settings.send_buffer);
+    let unsent = c.send.end.since(c.send.next.earlier_of(c.send.end));
+    c.state != State::SYN_SENT
+        && fits
+        && send_queue::has_room(c, chunk_size)
+        && unsent < c.settings.not_sent_low_water
+}

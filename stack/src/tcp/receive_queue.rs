@@ -1,0 +1,108 @@
+//! Bytes in order, waiting for the program: the frames that they came in.
+
+use super::incoming::{self, Fit};
+use super::segment::Segment;
+use super::turn::Turn;
+use super::{Connection, Seq};
+use crate::region::{FrameId, Frames, Tenure};
+use crate::socket::Sink;
+
+/// Payloads up to this are copied behind those of the last frame, so that a flood of small segments cannot take
+/// all frames.
+const SMALL: u16 = 512;
+
+/// Puts what is new of the segment, whose start is not beyond RCV.NXT, behind the queue. False: nothing is new.
+#[inline]
+pub(super) fn append(t: &mut Turn<'_>, segment: &Segment, fit: Fit) -> bool {
+    let known = t.c.receive.next.since(segment.seq);
+    let new = u32::from(fit.len).saturating_sub(known);
+    let fin = fit.fin && known <= u32::from(fit.len);
+    if new == 0 && !fin {
+        return false;
+    }
+    if new > 0 {
+        let skip = known as u16;
+        adopt(t, segment.frame, segment.payload + skip, new as u16);
+    }
+    incoming::arrived(t, new, fin);
+    true
+}
+
+/// Makes `len` bytes at `payload` of the chunk of `frame`, which are next in the stream, part of the queue.
+pub(super) fn adopt(t: &mut Turn<'_>, frame: FrameId, payload: u16, len: u16) {
+    if len <= SMALL && coalesce(t.c, t.frames, frame, payload, len) {
+        return;
+    }
+    let Some(meta) = t.frames.meta_mut(frame) else { return };
+    meta.owner = t.handle.raw();
+    meta.tenure = Tenure::RECEIVED;
+    meta.payload = payload;
+    meta.payload_len = len;
+    meta.seq = t.c.receive.next.0;
+    t.c.receive.queue.push_back(t.frames, frame.0);
+}
+
+/// Copies a small payload into the room behind the last one. The frame that it came in is left to its caller.
+fn coalesce(c: &Connection, frames: &mut Frames, from: FrameId, payload: u16, len: u16) -> bool {
+    let Some(last) = FrameId(c.receive.queue.last).some() else { return false };
+    let Some(end) = frames.meta(last).map(|m| usize::from(m.payload) + usize::from(m.payload_len)) else {
+        return false;
+    };
+    let mut bytes = [0; SMALL as usize];
+    let Some(bytes) = bytes.get_mut(..usize::from(len)) else { return false };
+    let start = usize::from(payload);
+    let Some(source) = frames.chunk(from).get(start..start + bytes.len()) else { return false };
+    bytes.copy_from_slice(source);
+    let Some(room) = frames.chunk_mut(last).get_mut(end..end + bytes.len()) else { return false };
+    room.copy_from_slice(bytes);
+    if let Some(meta) = frames.meta_mut(last) {
+        meta.payload_len += len;
+    }
+    true
+}
+
+/// Copies bytes to the program without taking them. The bytes copied, and whether its memory failed.
+pub(super) fn peek(c: &Connection, frames: &Frames, to: &mut impl Sink) -> (usize, bool) {
+    let (mut at, mut copied) = (FrameId(c.receive.queue.first), 0);
+    for _ in 0..c.receive.queue.len {
+        let payload = frames.payload(at);
+        let Some(part) = payload.get(..payload.len().min(to.room())) else { break };
+        if part.is_empty() {
+            break;
+        }
+        let taken = to.put(part);
+        copied += taken;
+        if taken < part.len() {
+            return (copied, true);
+        }
+        at = FrameId(frames.meta(at).map_or(0, |m| m.link.next));
+    }
+    (copied, false)
+}
+
+/// Moves bytes to the program and frees the frames that it has emptied. As [`peek`] tells.
+pub(super) fn take(c: &mut Connection, frames: &mut Frames, to: &mut impl Sink) -> (usize, bool) {
+    let mut copied = 0;
+    while to.room() > 0
+        && let Some(frame) = FrameId(c.receive.queue.first).some()
+    {
+        let payload = frames.payload(frame);
+        let part = payload.get(..payload.len().min(to.room())).unwrap_or(&[]);
+        let (whole, wanted) = (payload.len(), part.len());
+        let taken = to.put(part).min(wanted);
+        copied += taken;
+        c.receive.unread = c.receive.unread.saturating_sub(taken as u32);
+        if taken == whole {
+            c.receive.queue.pop_front(frames);
+            frames.release(frame);
+        } else if let Some(meta) = frames.meta_mut(frame) {
+            meta.payload += taken as u16;
+            meta.payload_len -= taken as u16;
+            meta.seq = (Seq(meta.seq) + taken as u32).0;
+        }
+        if taken < wanted {
+            return (copied, true);
+        }
+    }
+    (copied, false)
+}

@@ -1,0 +1,144 @@
+//! Order after a death in the middle of a change.
+//!
+//! Slabs and frames' metadata are the truth: a frame says whose it is, and where in the stream. Queues, chains and
+//! counts are made anew from that. The connection that was being changed cannot be trusted and is reset.
+
+use super::connection::{Connection, Marks, Phase};
+use super::turn;
+use super::{Seq, State, input, listen, readiness};
+use crate::Error;
+use crate::region::{FrameId, Handle, List, Tenure};
+use crate::shard::{Entry, EntryRef, Shard};
+
+/// After a death: queues of frames, accept queues and listeners' chains from what is in the slabs; the connection
+/// `changing` is reset.
+pub fn recover(s: &mut Shard, changing: EntryRef) {
+    s.after.touched.clear();
+    for index in 1..s.connections.high_water() {
+        let Some(h) = s.connections.at(index) else { continue };
+        prepare(s, h, Entry::Connection(h).as_ref() == changing);
+    }
+    let connections = &s.connections;
+    s.frames.recover(|_, meta| {
+        let owner = connections.get(Handle::from_raw(meta.owner));
+        let goes_on = owner.is_some_and(|c| match meta.tenure {
+            Tenure::RECEIVED => true,
+            Tenure::OUT_OF_ORDER | Tenure::SENDING => !c.state.is_closed(),
+            _ => false,
+        });
+        if goes_on { meta.tenure } else { Tenure::FREE }
+    });
+    relink(s);
+    listen::recover(s);
+    for index in 1..s.connections.high_water() {
+        let Some(h) = s.connections.at(index) else { continue };
+        verify(s, h);
+    }
+    turn::recount_live(s);
+}
+
+/// Whether a live entry is to be found by its tuple (a closed connection that a program still holds is not).
+pub fn belongs_in_table(s: &Shard, entry: Entry) -> bool {
+    match entry {
+        Entry::Connection(h) => s.connections.get(h).is_some_and(|c| c.marks.has(Marks::IN_TABLE)),
+        Entry::Request(_) | Entry::TimeWait(_) => true,
+    }
+}
+
+fn prepare(s: &mut Shard, h: Handle<Connection>, is_suspect: bool) {
+    let Some(c) = s.connections.get_mut(h) else { return };
+    c.receive.queue = List::EMPTY;
+    c.receive.beyond = List::EMPTY;
+    c.send.queue = List::EMPTY;
+    c.send.fresh = FrameId::NONE;
+    c.recovery.frame = FrameId::NONE;
+    c.timers.armed = 0;
+    c.marks.clear(Marks::TOUCHED);
+    if is_suspect && !c.state.is_closed() {
+        reset(s, h);
+    }
+}
+
+/// Ends a connection whose data cannot be trusted, and says so to both sides.
+fn reset(s: &mut Shard, h: Handle<Connection>) {
+    let now = s.head.now;
+    if let Some(mut t) = turn::begin(s, h, now) {
+        if t.c.state.is_synchronized() {
+            let seq = t.c.send.next;
+            input::abort_with_reset(&mut t, seq);
+        }
+        input::fail(&mut t, Error::Reset);
+    }
+    s.head.changing = EntryRef::default();
+    end(s, h);
+}
+
+fn end(s: &mut Shard, h: Handle<Connection>) {
+    if let Some(c) = s.connections.get_mut(h) {
+        c.state = State::CLOSED;
+        c.marks.clear(Marks::IN_TABLE);
+        c.send.end = c.send.una;
+        c.news = 0;
+    }
+}
+
+/// Puts every frame into the queue that its tenure names, in the order of its sequence number.
+fn relink(s: &mut Shard) {
+    for index in 1..=s.frames.total() {
+        let frame = FrameId(index);
+        let Some(meta) = s.frames.meta(frame).copied() else { continue };
+        let Some(c) = s.connections.get_mut(Handle::from_raw(meta.owner)) else { continue };
+        let queue = match meta.tenure {
+            Tenure::RECEIVED => &mut c.receive.queue,
+            Tenure::OUT_OF_ORDER => &mut c.receive.beyond,
+            Tenure::SENDING => &mut c.send.queue,
+            _ => continue,
+        };
+        let mut after = queue.last;
+        while let Some(other) = s.frames.meta(FrameId(after)) {
+            if !Seq(other.seq).is_after(Seq(meta.seq)) {
+                break;
+            }
+            after = other.link.prev;
+        }
+        queue.insert_after(&mut s.frames, after, index);
+    }
+}
+
+/// Sets what follows from the queues, and ends connections whose queues contradict their numbers.
+fn verify(s: &mut Shard, h: Handle<Connection>) {
+    let Some(c) = s.connections.get_mut(h) else { return };
+    let (mut at, mut unread) = (FrameId(c.receive.queue.first), 0);
+    while let Some(meta) = s.frames.meta(at) {
+        unread += u32::from(meta.payload_len);
+        at = FrameId(meta.link.next);
+    }
+    c.receive.unread = unread;
+    at = FrameId(c.send.queue.first);
+    while let Some(meta) = s.frames.meta(at) {
+        if c.send.fresh.is_none() && !Seq(meta.seq).is_before(c.send.next) {
+            c.send.fresh = at;
+        }
+        at = FrameId(meta.link.next);
+    }
+    if c.recovery.phase == Phase::LOSS {
+        c.recovery.resend = c.send.una;
+        c.recovery.frame = FrameId(c.send.queue.first);
+    }
+    let unheld = c.socket.references.is_empty() && c.listener.is_none() && !c.marks.has(Marks::ORPHAN);
+    let is_sound = super::check::queues_are_sound(&mut s.frames, h, c);
+    if unheld {
+        // Made, but not given to any program yet.
+        c.marks.set(Marks::ORPHAN);
+    }
+    if !is_sound || (unheld && !c.state.is_closed()) {
+        reset(s, h);
+    }
+    let Some(c) = s.connections.get_mut(h) else { return };
+    if c.state.is_closed() || c.state == State::TIME_WAIT {
+        c.marks.clear(Marks::IN_TABLE);
+        turn::retire(s, h);
+    } else {
+        c.news |= (readiness::READABLE | readiness::WRITABLE) as u16;
+    }
+}

@@ -1,0 +1,94 @@
+//! The round trip and the retransmission timeout: RFC 6298.
+
+use super::ack::Sample;
+use super::connection::{Marks, RoundTrip};
+use super::segment::Segment;
+use super::turn::Turn;
+
+/// RFC 6298 2.1.
+pub(super) const INITIAL_TIMEOUT: u64 = 1_000_000_000;
+/// LINUX: TCP_RTO_MIN; the RFC says a second.
+const LEAST_TIMEOUT: u32 = 200_000;
+/// LINUX: TCP_RTO_MAX.
+pub(super) const LARGEST_TIMEOUT: u64 = 120_000_000_000;
+const LARGEST_BACKOFF: u8 = 20;
+
+pub(super) fn initial() -> RoundTrip {
+    RoundTrip { smoothed: 0, variation: 0, timeout: (INITIAL_TIMEOUT / 1000) as u32, backoff: 0, pad: [0; 3] }
+}
+
+/// The timeout in nanoseconds, with its back-off.
+pub(super) fn timeout(rtt: &RoundTrip) -> u64 {
+    let timeout = u64::from(rtt.timeout).max(1) * 1000;
+    (timeout << rtt.backoff.min(LARGEST_BACKOFF)).min(LARGEST_TIMEOUT)
+}
+
+/// RFC 6298 5.5: "RTO <- RTO * 2".
+pub(super) fn back_off(rtt: &mut RoundTrip) {
+    rtt.backoff = (rtt.backoff + 1).min(LARGEST_BACKOFF);
+}
+
+/// An ACK of something new: a sample, if there is an unambiguous one.
+pub(super) fn on_ack(t: &mut Turn<'_>, segment: &Segment, sample: Sample) {
+    // RFC 6298 5.7: the back-off ends with an ACK of new data.
+    t.c.rtt.backoff = 0;
+    if sample.sent_at != 0 && !sample.ambiguous {
+        measured(&mut t.c.rtt, t.now.saturating_sub(sample.sent_at));
+        return;
+    }
+    // RFC 7323 4.1: the echo tells which transmission the ACK is of, to the millisecond.
+    if let Some(timestamps) = segment.timestamps
+        && t.c.marks.has(Marks::TIMESTAMPS)
+        && timestamps.echo != 0
+    {
+        let elapsed = t.timestamp().wrapping_sub(timestamps.echo);
+        if u64::from(elapsed) * 1_000_000 < LARGEST_TIMEOUT {
+            measured(&mut t.c.rtt, u64::from(elapsed.max(1)) * 1_000_000);
+        }
+    }
+}
+
+/// RFC 6298 2.2 and 2.3.
+pub(super) fn measured(rtt: &mut RoundTrip, nanoseconds: u64) {
+    let sample = (nanoseconds / 1000).clamp(1, LARGEST_TIMEOUT / 1000) as u32;
+    if rtt.smoothed == 0 {
+        rtt.smoothed = sample * 8;
+        rtt.variation = sample * 2;
+    } else {
+        let error = sample.abs_diff(rtt.smoothed / 8);
+        rtt.variation = rtt.variation - rtt.variation / 4 + error;
+        rtt.smoothed = rtt.smoothed - rtt.smoothed / 8 + sample;
+    }
+    // LINUX: the minimum is one of the variation, not of the sum.
+    let margin = rtt.variation.max(LEAST_TIMEOUT);
+    rtt.timeout = (rtt.smoothed / 8).saturating_add(margin);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_sample_sets_and_later_ones_smooth() {
+        let mut rtt = initial();
+        measured(&mut rtt, 1_000_000_000);
+        assert_eq!((rtt.smoothed / 8, rtt.variation / 4), (1_000_000, 500_000));
+        assert_eq!(timeout(&rtt), 3_000_000_000);
+        for _ in 0..200 {
+            measured(&mut rtt, 50_000_000);
+        }
+        assert!(rtt.smoothed / 8 < 51_000);
+        assert!((250_000_000..252_000_000).contains(&timeout(&rtt)));
+    }
+
+    #[test]
+    fn the_timeout_doubles_up_to_two_minutes() {
+        let mut rtt = initial();
+        back_off(&mut rtt);
+        assert_eq!(timeout(&rtt), 2 * INITIAL_TIMEOUT);
+        for _ in 0..100 {
+            back_off(&mut rtt);
+        }
+        assert_eq!(timeout(&rtt), LARGEST_TIMEOUT);
+    }
+}

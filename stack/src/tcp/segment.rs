@@ -1,0 +1,40 @@
+//! A received segment, taken apart.
+
+use super::{Seq, Tuple};
+use crate::region::FrameId;
+use crate::wire::{Flags, Timestamps};
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    /// As we see it: `local` is the destination.
+    pub tuple: Tuple,
+    pub seq: Seq,
+    pub ack: Seq,
+    pub flags: Flags,
+    /// As it is in the header, not scaled.
+    pub window: u16,
+    pub timestamps: Option<Timestamps>,
+    pub frame: FrameId,
+    /// Where the options of the segment are in the packet, and how long they are.
+    pub options: (u16, u16),
+    /// Where the payload is in the chunk, and how long it is.
+    pub payload: u16,
+    pub len: u16,
+}
+
+impl Segment {
+    /// SEG.LEN: SYN and FIN count.
+    pub(super) fn sequence_len(&self) -> u32 {
+        u32::from(self.len) + u32::from(self.flags.has(Flags::SYN)) + u32::from(self.flags.has(Flags::FIN))
+    }
+
+    /// The place behind the segment.
+    pub(super) fn end(&self) -> Seq {
+        self.seq + self.sequence_len()
+    }
+
+    /// Behind its payload.
+    pub(super) fn payload_end(&self) -> Seq {
+        self.seq + u32::from(self.len)
+    }
+}

@@ -1,0 +1,156 @@
+//! Bytes of the program, from write() until the peer has them: in frames, one segment each.
+
+use super::connection::Marks;
+use super::turn::Turn;
+use super::{Connection, Seq};
+use crate::Error;
+use crate::region::{FrameId, Frames, HEADROOM, Purpose, Tenure};
+use crate::socket::Source;
+use crate::wire::checksum;
+
+/// How long a writer waits before it looks again whether the region has frames.
+const FRAME_WAIT: u64 = 10_000_000;
+
+/// Takes bytes into frames, as many as the send buffer has room for. See [`super::write`].
+pub(super) fn fill(t: &mut Turn<'_>, from: &mut impl Source) -> Result<usize, Error> {
+    let mut taken = 0;
+    while from.remaining() > 0 {
+        let Some(frame) = open_frame(t) else { break };
+        let wanted = room_in(t, frame).min(from.remaining());
+        let got = put(t, frame, wanted, from);
+        taken += got;
+        if got < wanted {
+            drop_if_empty(t, frame);
+            return if taken == 0 { Err(Error::Fault) } else { Ok(taken) };
+        }
+    }
+    if taken == 0 { Err(Error::Again) } else { Ok(taken) }
+}
+
+/// The frame that the next byte goes into: the last one, while it is neither full nor sent, or a new one.
+fn open_frame(t: &mut Turn<'_>) -> Option<FrameId> {
+    let last = FrameId(t.c.send.queue.last);
+    if t.c.send.fresh.some().is_some() && room_in(t, last) > 0 {
+        return Some(last);
+    }
+    if !has_room(t.c, t.frames.chunk_size()) {
+        return None;
+    }
+    let Some(frame) = t.frames.alloc(Purpose::Data) else {
+        // The region is short of frames, and nothing on this connection may ever tell that it no longer is.
+        t.c.marks.set(Marks::STARVED);
+        t.c.timers.push = t.now + FRAME_WAIT;
+        return None;
+    };
+    let seq = t.c.send.end;
+    let meta = t.frames.meta_mut(frame)?;
+    meta.owner = t.handle.raw();
+    meta.tenure = Tenure::SENDING;
+    meta.payload = HEADROOM;
+    meta.seq = seq.0;
+    t.c.send.queue.push_back(t.frames, frame.0);
+    if t.c.send.fresh.is_none() {
+        t.c.send.fresh = frame;
+    }
+    Some(frame)
+}
+
+/// LINUX: sk_stream_memory_free(): whole frames count, whatever is in them.
+pub(super) fn has_room(c: &Connection, chunk_size: u32) -> bool {
+    c.send.queue.len.saturating_mul(chunk_size) < c.settings.send_buffer
+}
+
+fn room_in(t: &Turn<'_>, frame: FrameId) -> usize {
+    let Some(meta) = t.frames.meta(frame) else { return 0 };
+    let by_chunk =
+        t.frames.chunk_size().saturating_sub(u32::from(meta.payload) + u32::from(meta.payload_len));
+    let by_segment = t.c.send.mss.saturating_sub(meta.payload_len);
+    usize::from(by_segment).min(by_chunk as usize)
+}
+
+fn put(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Source) -> usize {
+    let Some((payload, len)) =
+        t.frames.meta(frame).map(|m| (usize::from(m.payload), usize::from(m.payload_len)))
+    else {
+        return 0;
+    };
+    let start = payload + len;
+    let Some(into) = t.frames.chunk_mut(frame).get_mut(start..start + wanted) else { return 0 };
+    let got = from.take(into).min(wanted);
+    let mut sum = checksum::sum(into.get(..got).unwrap_or(&[]));
+    if len % 2 == 1 {
+        sum = checksum::at_odd_offset(sum);
+    }
+    if let Some(meta) = t.frames.meta_mut(frame) {
+        meta.payload_len += got as u16;
+        meta.sum += sum;
+    }
+    t.c.send.end += got as u32;
+    got
+}
+
+/// The program's memory could not be read: a frame that was opened for it must not stay as an empty segment.
+fn drop_if_empty(t: &mut Turn<'_>, frame: FrameId) {
+    if t.frames.meta(frame).is_some_and(|m| m.payload_len == 0) {
+        if t.c.send.fresh == frame {
+            t.c.send.fresh = FrameId::NONE;
+        }
+        t.c.send.queue.remove(t.frames, frame.0);
+        t.frames.release(frame);
+    }
+}
+
+/// Leaves `len` bytes in a frame that was never sent and moves the rest to a new one behind it. False without a
+/// frame.
+pub(super) fn split(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
+    let Some(second) = t.frames.alloc(Purpose::Control) else {
+        t.counters.no_frame += 1;
+        t.c.timers.push = t.now + FRAME_WAIT;
+        return false;
+    };
+    let Some(first) = t.frames.meta(frame).copied() else { return false };
+    let rest = first.payload_len.saturating_sub(len);
+    copy(t.frames, (frame, first.payload + len), (second, HEADROOM), rest);
+    if let Some(meta) = t.frames.meta_mut(second) {
+        meta.owner = first.owner;
+        meta.tenure = Tenure::SENDING;
+        meta.payload = HEADROOM;
+        meta.payload_len = rest;
+        meta.seq = (Seq(first.seq) + u32::from(len)).0;
+    }
+    if let Some(meta) = t.frames.meta_mut(frame) {
+        meta.payload_len = len;
+    }
+    for part in [frame, second] {
+        let sum = checksum::sum(t.frames.payload(part));
+        if let Some(meta) = t.frames.meta_mut(part) {
+            meta.sum = sum;
+        }
+    }
+    t.c.send.queue.insert_after(t.frames, frame.0, second.0);
+    true
+}
+
+/// Copies bytes from a place in one chunk to a place in another.
+fn copy(frames: &mut Frames, from: (FrameId, u16), to: (FrameId, u16), len: u16) {
+    let (mut from_at, mut to_at, mut left) = (usize::from(from.1), usize::from(to.1), usize::from(len));
+    let mut piece = [0; 256];
+    while left > 0 {
+        let n = left.min(piece.len());
+        let (Some(piece), Some(source)) =
+            (piece.get_mut(..n), frames.chunk(from.0).get(from_at..from_at + n))
+        else {
+            return;
+        };
+        piece.copy_from_slice(source);
+        if let Some(target) = frames.chunk_mut(to.0).get_mut(to_at..to_at + n) {
+            target.copy_from_slice(piece);
+        }
+        (from_at, to_at, left) = (from_at + n, to_at + n, left - n);
+    }
+}
+
+/// First sequence number of a frame of the queue, and the place behind its last one.
+pub(super) fn extent(frames: &Frames, frame: FrameId) -> Option<(Seq, Seq)> {
+    frames.meta(frame).map(|m| (Seq(m.seq), Seq(m.seq) + u32::from(m.payload_len)))
+}

@@ -1,0 +1,172 @@
+//! Building one segment and handing it to the link.
+
+use super::connection::Marks;
+use super::turn::Turn;
+use super::{Seq, window};
+use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
+use crate::region::{FrameId, HEADROOM, Purpose, Tenure};
+use crate::wire::options::{TIMESTAMPS_LEN, timestamp_bytes};
+use crate::wire::{Flags, SegmentHeaders, Timestamps};
+
+/// Room that a received packet may have in front of it: XDP's headroom and what drivers add.
+const RECEIVE_HEADROOM: u32 = 320;
+/// Ethernet, IP and TCP headers without options.
+const HEADERS: u32 = 54;
+const IP_AND_TCP: u32 = 40;
+/// RFC 9293 3.7.1: the MSS of a peer that says nothing.
+pub(super) const DEFAULT_MSS: u16 = 536;
+/// LINUX: TCP_MIN_SND_MSS less the options.
+const SMALLEST_MSS: u16 = 48;
+const FIRST_PATH_WAIT: u64 = 1_000_000;
+const LONGEST_PATH_WAIT_SHIFT: u8 = 6;
+
+/// The largest segment, without options, that the path and our frames can carry.
+pub(super) fn path_mss(path: &Path, chunk_size: u32) -> u16 {
+    let headroom = if path.via == VIA_LOOPBACK { u32::from(HEADROOM) } else { RECEIVE_HEADROOM };
+    let by_frame = chunk_size.saturating_sub(headroom + HEADERS);
+    let by_path = u32::from(path.mtu).saturating_sub(IP_AND_TCP);
+    by_frame.min(by_path).clamp(u32::from(SMALLEST_MSS), u32::from(u16::MAX)) as u16
+}
+
+impl Turn<'_> {
+    /// Milliseconds, as our timestamps count them on this connection.
+    pub(super) fn timestamp(&self) -> u32 {
+        milliseconds(self.now).wrapping_add(self.c.timestamp_offset)
+    }
+
+    /// Sets the size of a full segment from what the path, the peer and the program allow.
+    pub(super) fn fit_segments(&mut self) {
+        let c = &mut *self.c;
+        let mut mss = path_mss(&c.path, self.frames.chunk_size()).min(c.send.peer_mss.max(SMALLEST_MSS));
+        if c.settings.max_segment != 0 {
+            mss = mss.min(c.settings.max_segment.clamp(u32::from(SMALLEST_MSS), u32::from(u16::MAX)) as u16);
+        }
+        let options = if c.marks.has(Marks::TIMESTAMPS) { TIMESTAMPS_LEN as u16 } else { 0 };
+        c.send.mss = mss.saturating_sub(options).max(SMALLEST_MSS - TIMESTAMPS_LEN as u16);
+    }
+
+    /// Whether packets can leave: the way is known, down to the address of the next hop. If not, a timer tries again.
+    pub(super) fn has_path(&mut self) -> bool {
+        let path = &self.c.path;
+        if path.generation == self.net.head.generation && path.resolved != 0 {
+            return true;
+        }
+        if let Some(path) = self.net.path(self.c.head.tuple.remote) {
+            let mtu = core::mem::replace(&mut self.c.path, path).mtu;
+            if mtu != path.mtu {
+                self.fit_segments();
+            }
+            if path.resolved != 0 {
+                self.c.send.path_waits = 0;
+                return true;
+            }
+        }
+        self.counters.neighbour_missing += 1;
+        *self.keeper |= self.net.head.wanted != 0;
+        let shift = self.c.send.path_waits.min(LONGEST_PATH_WAIT_SHIFT);
+        self.c.send.path_waits = self.c.send.path_waits.saturating_add(1);
+        self.c.timers.push = self.now + (FIRST_PATH_WAIT << shift);
+        false
+    }
+
+    /// The kernel has given up on the next hop.
+    pub(super) fn neighbour_failed(&self) -> bool {
+        let Path { next_hop, device, resolved, .. } = self.c.path;
+        let mut known = self.net.neighbours().iter();
+        resolved == 0
+            && known.any(|n| n.addr == next_hop && n.device == device && n.state == NeighbourState::FAILED)
+    }
+
+    /// Sends a segment without payload. False when no frame is free; the path must be there.
+    pub(super) fn send_bare(&mut self, flags: Flags, seq: Seq) -> bool {
+        self.send_control(flags, seq, None)
+    }
+
+    /// Sends a segment without payload; `options` instead of those of every segment.
+    pub(super) fn send_control(&mut self, flags: Flags, seq: Seq, options: Option<&[u8]>) -> bool {
+        let Some(frame) = self.frames.alloc(Purpose::Control) else {
+            self.counters.no_frame += 1;
+            return false;
+        };
+        if let Some(meta) = self.frames.meta_mut(frame) {
+            meta.payload = HEADROOM;
+        }
+        self.send_frame(frame, flags, seq, options);
+        self.frames.release(frame);
+        true
+    }
+
+    /// Sends the payload of a frame of the queue.
+    pub(super) fn send_payload(&mut self, frame: FrameId, flags: Flags) {
+        let Some(seq) = self.frames.meta(frame).map(|m| m.seq) else { return };
+        self.send_frame(frame, flags, Seq(seq), None);
+        if let Some(meta) = self.frames.meta_mut(frame) {
+            meta.sent_at = self.now;
+            meta.transmissions = meta.transmissions.saturating_add(1);
+            debug_assert_eq!(meta.tenure, Tenure::SENDING);
+        }
+        self.c.timers.last_sent = self.now;
+    }
+
+    #[inline]
+    fn send_frame(&mut self, frame: FrameId, flags: Flags, seq: Seq, options: Option<&[u8]>) {
+        let acks = flags.has(Flags::ACK);
+        let window =
+            if flags.has(Flags::SYN) { window::announce_unscaled(self) } else { window::announce(self) };
+        let ours;
+        let options = match options {
+            Some(options) => options,
+            None if self.c.marks.has(Marks::TIMESTAMPS) => {
+                let echo = if acks { self.c.receive.ts_recent } else { 0 };
+                ours = timestamp_bytes(Timestamps { value: self.timestamp(), echo });
+                &ours
+            }
+            None => &[],
+        };
+        let Some(meta) = self.frames.meta_mut(frame) else { return };
+        let (path, tuple) = (&self.c.path, &self.c.head.tuple);
+        let headers = SegmentHeaders {
+            mac_to: path.to,
+            mac_from: path.from,
+            source: tuple.local.0,
+            destination: tuple.remote.0,
+            source_port: tuple.local_port,
+            destination_port: tuple.remote_port,
+            seq: seq.0,
+            ack: if acks { self.c.receive.next.0 } else { 0 },
+            flags,
+            window,
+            options,
+            payload_len: meta.payload_len,
+            payload_sum: meta.sum,
+        };
+        let header_len = headers.len() as u16;
+        let payload = meta.payload;
+        meta.start = payload.saturating_sub(header_len);
+        meta.len = header_len + meta.payload_len;
+        meta.via = path.via;
+        let Some(room) = self.frames.chunk_mut(frame).get_mut(..usize::from(payload)) else { return };
+        if headers.write(room).is_none() {
+            return;
+        }
+        self.transmit(frame);
+        if acks {
+            self.acknowledged();
+        }
+    }
+
+    /// What we have received is acknowledged now.
+    fn acknowledged(&mut self) {
+        let c = &mut *self.c;
+        if c.receive.acked != c.receive.next {
+            c.receive.quick = c.receive.quick.saturating_sub(1);
+        }
+        c.receive.acked = c.receive.next;
+        c.marks.clear(Marks::ACK_NOW);
+        c.timers.ack = 0;
+    }
+}
+
+pub(super) fn milliseconds(now: u64) -> u32 {
+    (now / 1_000_000) as u32
+}

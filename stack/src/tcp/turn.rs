@@ -1,0 +1,151 @@
+//! A turn: one connection with the parts of the shard that its work needs, and what has to follow that work.
+//!
+//! The protocol's functions change the connection and queue frames. Whatever touches other tables (timers, watches,
+//! the connection table, slabs) is done in one place, [`settle`], from what they left in the connection.
+
+use super::connection::Marks;
+use super::{Connection, State, output, timers, timewait};
+use crate::ip::net::Net;
+use crate::region::{FrameId, Frames, Handle};
+use crate::shard::{Counters, Entry, Outbox, Shard, ShardHead};
+use crate::socket::SocketRef;
+use crate::wait;
+use core::sync::atomic::Ordering;
+
+pub(super) struct Turn<'a> {
+    pub handle: Handle<Connection>,
+    pub c: &'a mut Connection,
+    pub frames: &'a mut Frames,
+    pub counters: &'a mut Counters,
+    pub net: &'a mut Net,
+    pub head: &'a mut ShardHead,
+    pub outbox: &'a mut Outbox,
+    /// The keeper has something to do.
+    pub keeper: &'a mut bool,
+    pub now: u64,
+}
+
+impl Turn<'_> {
+    /// Queues the packet of `frame`.
+    pub(super) fn transmit(&mut self, frame: FrameId) {
+        self.counters.tcp_segments_out += 1;
+        self.outbox.put(&mut self.head.outbox, self.frames, frame);
+    }
+
+    /// EPOLL bits that programs will be told of.
+    pub(super) fn announce(&mut self, events: u32) {
+        self.c.news |= events as u16;
+    }
+}
+
+pub(super) fn begin(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Option<Turn<'_>> {
+    let c = s.connections.get_mut(handle)?;
+    s.head.changing = Entry::Connection(handle).as_ref();
+    Some(Turn {
+        handle,
+        c,
+        frames: &mut s.frames,
+        counters: &mut s.counters,
+        net: &mut s.net,
+        head: &mut s.head,
+        outbox: &mut s.outbox,
+        keeper: &mut s.after.keeper,
+        now,
+    })
+}
+
+/// Lets `work` act on a connection, then sends what may go and settles what follows.
+pub(super) fn act<R>(
+    s: &mut Shard,
+    handle: Handle<Connection>,
+    now: u64,
+    work: impl FnOnce(&mut Turn<'_>) -> R,
+) -> Option<R> {
+    let mut turn = begin(s, handle, now)?;
+    let result = work(&mut turn);
+    output::run(&mut turn);
+    settle(s, handle, now);
+    Some(result)
+}
+
+/// Does what a connection's new condition asks for elsewhere: tells programs, moves the entry between the tables,
+/// sets its timer.
+pub(super) fn settle(s: &mut Shard, handle: Handle<Connection>, now: u64) {
+    let Some(c) = s.connections.get_mut(handle) else { return };
+    let news = core::mem::take(&mut c.news);
+    let state = c.state;
+    if news != 0 {
+        wait::notify(s, SocketRef::Connection(handle), u32::from(news));
+    }
+    if state == State::TIME_WAIT {
+        timewait::enter(s, handle, now);
+    }
+    if state == State::TIME_WAIT || state.is_closed() {
+        retire(s, handle);
+    } else {
+        timers::set(s, handle);
+    }
+}
+
+/// Takes a connection that is over out of the tables; frees it when no program holds it.
+pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
+    leave_table(s, Entry::Connection(handle));
+    let Some(c) = s.connections.get_mut(handle) else { return };
+    c.state = State::CLOSED;
+    c.timers.armed = 0;
+    release_queue(&mut s.frames, &mut c.send.queue);
+    release_queue(&mut s.frames, &mut c.receive.beyond);
+    c.send.fresh = FrameId::NONE;
+    c.send.end = c.send.una.earlier_of(c.send.end);
+    if c.marks.has(Marks::ORPHAN) {
+        release_queue(&mut s.frames, &mut c.receive.queue);
+        s.connections.free(handle);
+    }
+}
+
+fn release_queue(frames: &mut Frames, queue: &mut crate::region::List) {
+    while let Some(frame) = queue.pop_front(frames) {
+        frames.release(FrameId(frame));
+    }
+}
+
+/// Enters a connection or a half-open entry into the connection table. They are what `Gate::live` counts.
+pub(super) fn enter_table(s: &mut Shard, entry: Entry) {
+    if let Entry::Connection(h) = entry
+        && let Some(c) = s.connections.get_mut(h)
+    {
+        c.marks.set(Marks::IN_TABLE);
+    }
+    s.flow_insert(entry);
+    count_live(s, 1);
+}
+
+/// Takes a connection or a half-open entry out of the connection table and off the timer wheel.
+pub(super) fn leave_table(s: &mut Shard, entry: Entry) {
+    if let Entry::Connection(h) = entry
+        && !s.connections.get_mut(h).is_some_and(|c| c.marks.take(Marks::IN_TABLE))
+    {
+        return;
+    }
+    s.disarm(entry);
+    s.flow_remove(entry);
+    count_live(s, -1);
+}
+
+/// The only place that changes `Gate::live`.
+fn count_live(s: &Shard, change: i32) {
+    if let Some(gate) = s.region.gate(s.index) {
+        // The lock is ours, so nobody else writes.
+        let live = gate.live.load(Ordering::Relaxed);
+        gate.live.store(live.saturating_add_signed(change), Ordering::Relaxed);
+    }
+}
+
+/// After a death: the count from what is there.
+pub(super) fn recount_live(s: &Shard) {
+    let connections = s.connections.live().filter_map(|h| s.connections.get(h));
+    let live = connections.filter(|c| c.marks.has(Marks::IN_TABLE)).count() as u32 + s.requests.in_use();
+    if let Some(gate) = s.region.gate(s.index) {
+        gate.live.store(live, Ordering::Relaxed);
+    }
+}

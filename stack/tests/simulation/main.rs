@@ -1,0 +1,4 @@
+//! Two stacks over a simulated wire.
+
+mod harness;
+mod lifecycle;
