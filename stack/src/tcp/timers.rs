@@ -1,10 +1,10 @@
 //! Deadlines of a connection, and what happens at each.
 
-use super::connection::{Marks, Phase};
+use super::connection::Marks;
 use super::turn::{self, Turn};
 use super::{Connection, State, handshake, input, output, readiness, recovery, rtt, send_queue};
 use crate::Error;
-use crate::region::{FrameId, Handle};
+use crate::region::Handle;
 use crate::shard::{Entry, Shard};
 use crate::wire::Flags;
 
@@ -183,11 +183,4 @@ pub(super) fn set_keep_alive(t: &mut Turn<'_>) {
         0 => 0,
         _ => t.c.timers.last_received.max(1) + u64::from(t.c.settings.keep_idle.max(1)) * SECOND,
     };
-}
-
-/// Nothing is outstanding any more and nothing will be sent: for states that only wait.
-pub(super) fn stop_resending(c: &mut Connection) {
-    c.timers.resend = 0;
-    c.recovery.phase = Phase::OPEN;
-    c.recovery.frame = FrameId::NONE;
 }
