@@ -1,14 +1,14 @@
 //! connect(): where an undecided socket becomes ours or the kernel's, and what the call answers after that.
 
-use stack::socket::{self, Placement, SocketRef};
+use stack::socket::{self, Placement, Reason, SocketRef};
 
 use crate::address::Raw;
 use crate::blocking::{Wait, wait};
-use crate::fds::{Entry, Place};
+use crate::fds::{Entry, Place, Undecided};
 use crate::kernel::{self, Errno, Outcome};
 use crate::log::{self, Level};
 use crate::signals::{EndedBy, Mark};
-use crate::sockets::{connection, decide, decide_ours, new_serial, release, with_socket};
+use crate::sockets::{connection, decide, decide_ours, release, undecided_again, with_socket};
 use crate::turn::{errno, now, turn, turn_at};
 use crate::{settings, startup};
 
@@ -19,12 +19,12 @@ fn to_kernel(fd: i32, raw: &Raw) -> Outcome {
 }
 
 /// connect() on an undecided socket.
-pub(crate) fn first(fd: i32, entry: Entry, raw: &Raw) -> Outcome {
-    let Entry::Undecided { ipv6, .. } = entry else { return to_kernel(fd, raw) };
-    match begin(fd, ipv6, raw) {
+pub(crate) fn first(fd: i32, undecided: Undecided, raw: &Raw) -> Outcome {
+    let entry = Entry::Undecided(undecided);
+    match begin(fd, undecided, raw) {
         Ok(place) => {
             decide_ours(fd, entry, Entry::Connection(place));
-            finish(fd, entry, place)
+            conclude(fd, entry, place, Errno::INPROGRESS)
         }
         Err(Declined::To(why)) => {
             log::line(Level::Debug, &["connect goes to the kernel: ", why]);
@@ -45,9 +45,9 @@ enum Declined {
     Failed(Errno),
 }
 
-fn begin(fd: i32, ipv6: bool, raw: &Raw) -> Result<Place, Declined> {
+fn begin(fd: i32, undecided: Undecided, raw: &Raw) -> Result<Place, Declined> {
     let family = i32::from(u16::from_ne_bytes([raw.bytes[0], raw.bytes[1]]));
-    let expected = if ipv6 { libc::AF_INET6 } else { libc::AF_INET };
+    let expected = if undecided.ipv6 { libc::AF_INET6 } else { libc::AF_INET };
     if family != expected {
         return Err(Declined::ForNow);
     }
@@ -55,18 +55,23 @@ fn begin(fd: i32, ipv6: bool, raw: &Raw) -> Result<Place, Declined> {
     if remote.0.is_any() || remote.0.is_multicast_or_broadcast() || remote.1 == 0 {
         return Err(Declined::To("the address names no single peer"));
     }
-    if ipv6 && settings::is_ipv6_only(fd) {
+    if undecided.ipv6 && undecided.has_options && settings::is_ipv6_only(fd) {
         return Err(Declined::ForNow);
     }
-    if settings::wants_kernel(fd) {
+    let stack = startup::stack().ok_or(Declined::To("the program is not attached"))?;
+    // Before anything is asked of the shadow: most of what goes to the kernel goes there by the route.
+    if turn(0, |s, _| s.net.path(remote.0).is_none()).map_err(Declined::Failed)? {
+        return Err(Declined::To(Reason::Route.text()));
+    }
+    if undecided.has_options && settings::wants_kernel(fd) {
         return Err(Declined::To("an option asks for it"));
     }
-    let stack = startup::stack().ok_or(Declined::To("the program is not attached"))?;
-    let bound = crate::listen::bound(fd).ok().filter(|(addr, port)| !addr.is_any() || *port != 0);
+    let bound = if undecided.is_bound { crate::listen::bound(fd).ok() } else { None };
+    let bound = bound.filter(|(addr, port)| !addr.is_any() || *port != 0);
     if bound.is_some_and(|(_, port)| port != 0) {
         return Err(Declined::To("it is bound to a port of its own"));
     }
-    let shadow = settings::read(fd);
+    let shadow = if undecided.has_options { settings::read(fd) } else { settings::untouched(fd) };
     let opened = turn(0, |s, now| match socket::connect(s, bound, remote, &shadow.settings, now) {
         Ok(Placement::Ours(connection)) => {
             let socket = SocketRef::Connection(connection);
@@ -86,12 +91,12 @@ fn begin(fd: i32, ipv6: bool, raw: &Raw) -> Result<Place, Declined> {
         Err(error) => Err(Declined::Failed(errno(error))),
     });
     let handle = opened.map_err(Declined::Failed)??;
-    Ok(Place { shard: 0, ipv6, handle })
+    Ok(Place { shard: 0, ipv6: undecided.ipv6, handle })
 }
 
 /// connect() on a connection: how the attempt went, waiting for its end if the socket blocks.
 pub(crate) fn again(fd: i32, entry: Entry, place: Place, raw: &Raw) -> Outcome {
-    let undecided = Entry::Undecided { serial: new_serial(), ipv6: place.ipv6 };
+    let undecided = undecided_again(place.ipv6);
     let family = u16::from_ne_bytes([raw.bytes[0], raw.bytes[1]]);
     if i32::from(family) == libc::AF_UNSPEC {
         // LINUX: disconnects; the socket can be used again.
@@ -112,11 +117,6 @@ fn forget(fd: i32, connection: Entry, undecided: Entry) {
     for _ in 0..decide(fd, connection, undecided) {
         release(connection);
     }
-}
-
-/// The first connect(): waits, unless the socket does not.
-fn finish(fd: i32, undecided: Entry, place: Place) -> Outcome {
-    conclude(fd, undecided, place, Errno::INPROGRESS)
 }
 
 /// `unfinished` is what a call that does not wait answers while the attempt goes on. A failed attempt leaves

@@ -40,7 +40,7 @@ pub(crate) fn with_heirloom(exec: impl FnOnce() -> Outcome) -> Outcome {
 /// Notes the inode of each accelerated socket that will survive. False if there is none.
 fn mark_heirs() -> bool {
     let mut any = false;
-    for (fd, entry) in fds::entries(0, u32::MAX) {
+    for (fd, entry) in fds::entries() {
         let survives =
             kernel::fcntl(fd, libc::F_GETFD, 0).is_ok_and(|flags| flags as c_int & libc::FD_CLOEXEC == 0);
         if let (true, Some((place, socket)), Ok(inode)) = (survives, socket_of(entry), inode_of(fd)) {

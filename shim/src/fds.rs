@@ -4,6 +4,7 @@
 //! moves and needs no lock. fork() copies it. Zero means "the kernel's", which also stands for every number that
 //! the table does not reach: a descriptor we do not know is never anything but the kernel's.
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use crate::kernel;
@@ -17,13 +18,25 @@ pub(crate) struct Place {
     pub(crate) handle: u32,
 }
 
+/// A TCP socket that has neither connected nor listened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Undecided {
+    /// All duplicates of one description carry the same, by which the decision finds them.
+    pub(crate) serial: u32,
+    pub(crate) ipv6: bool,
+    /// It was bound, so its shadow must be asked where to.
+    pub(crate) is_bound: bool,
+    /// setsockopt() was called on it, so its shadow must be asked for everything.
+    pub(crate) has_options: bool,
+    /// It has duplicates, or had.
+    pub(crate) is_shared: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Entry {
     /// A plain kernel descriptor, or none.
     Kernel,
-    /// A TCP socket that has neither connected nor listened. All duplicates of one description carry the same
-    /// `serial`, by which the decision finds them.
-    Undecided { serial: u32, ipv6: bool },
+    Undecided(Undecided),
     /// An accelerated connection.
     Connection(Place),
     /// Listens in the kernel and in the region.
@@ -31,7 +44,9 @@ pub(crate) enum Entry {
     /// An epoll instance; `epoll` knows it by this number.
     Epoll { instance: u32 },
     /// One of ours, which the program must neither see nor hit.
-    Own { slot: u32 },
+    Own {
+        slot: u32,
+    },
 }
 
 const UNDECIDED: u8 = 1;
@@ -41,25 +56,35 @@ const EPOLL: u8 = 4;
 const OWN: u8 = 5;
 
 impl Entry {
-    /// Kind, shard, whether IPv6, and a handle: bytes 7, 5, 4 and 3..0.
+    /// Kind, shard, flags, and a handle: bytes 7, 5, 4 and 3..0.
     fn encode(self) -> u64 {
         let place = |handle| Place { shard: 0, ipv6: false, handle };
         let (kind, place) = match self {
             Entry::Kernel => return 0,
-            Entry::Undecided { serial, ipv6 } => (UNDECIDED, Place { ipv6, ..place(serial) }),
+            Entry::Undecided(u) => {
+                let flags = u64::from(u.is_bound) << 33
+                    | u64::from(u.has_options) << 34
+                    | u64::from(u.is_shared) << 35;
+                return flags | encode(UNDECIDED, Place { ipv6: u.ipv6, ..place(u.serial) });
+            }
             Entry::Connection(place) => (CONNECTION, place),
             Entry::Listener(place) => (LISTENER, place),
             Entry::Epoll { instance } => (EPOLL, place(instance)),
             Entry::Own { slot } => (OWN, place(slot)),
         };
-        let Place { shard, ipv6, handle } = place;
-        u64::from(kind) << 56 | u64::from(shard) << 40 | u64::from(ipv6) << 32 | u64::from(handle)
+        encode(kind, place)
     }
 
     fn decode(word: u64) -> Entry {
         let place = Place { shard: (word >> 40) as u8, ipv6: word >> 32 & 1 != 0, handle: word as u32 };
         match (word >> 56) as u8 {
-            UNDECIDED => Entry::Undecided { serial: place.handle, ipv6: place.ipv6 },
+            UNDECIDED => Entry::Undecided(Undecided {
+                serial: place.handle,
+                ipv6: place.ipv6,
+                is_bound: word >> 33 & 1 != 0,
+                has_options: word >> 34 & 1 != 0,
+                is_shared: word >> 35 & 1 != 0,
+            }),
             CONNECTION => Entry::Connection(place),
             LISTENER => Entry::Listener(place),
             EPOLL => Entry::Epoll { instance: place.handle },
@@ -69,10 +94,16 @@ impl Entry {
     }
 }
 
+fn encode(kind: u8, place: Place) -> u64 {
+    let Place { shard, ipv6, handle } = place;
+    u64::from(kind) << 56 | u64::from(shard) << 40 | u64::from(ipv6) << 32 | u64::from(handle)
+}
+
 static TABLE: AtomicPtr<AtomicU64> = AtomicPtr::new(core::ptr::null_mut());
 static SIZE: AtomicUsize = AtomicUsize::new(0);
-/// No entry at or above this number was ever set: walks end here.
+/// No entry at or above this number was ever set: walks end here. Ours, which sit high, count apart.
 static USED: AtomicUsize = AtomicUsize::new(0);
+static USED_BY_US: AtomicUsize = AtomicUsize::new(0);
 
 /// More than the kernel's default ceiling (fs.nr_open); the mapping costs memory only where it is touched.
 const LARGEST_TABLE: usize = 1 << 21;
@@ -135,22 +166,29 @@ pub(crate) fn lookup(fd: i32) -> Entry {
 /// Enters `entry` and returns what stood there. False numbers are ignored.
 pub(crate) fn replace(fd: i32, entry: Entry) -> Entry {
     let Some(word) = word(fd) else { return Entry::Kernel };
-    if entry != Entry::Kernel {
-        USED.fetch_max(fd as usize + 1, Ordering::Relaxed);
-    }
+    count_used(fd, entry);
     // ORDERING: publishes what the handle names, and takes over what another thread entered.
     Entry::decode(word.swap(entry.encode(), Ordering::AcqRel))
 }
 
 /// Changes `fd` from `old` to `new` only if it still is `old`: another thread may have closed it meanwhile.
 pub(crate) fn exchange(fd: i32, old: Entry, new: Entry) -> bool {
-    if new != Entry::Kernel {
-        USED.fetch_max(fd as usize + 1, Ordering::Relaxed);
-    }
+    count_used(fd, new);
     // ORDERING: as `replace`.
     word(fd).is_some_and(|word| {
         word.compare_exchange(old.encode(), new.encode(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
     })
+}
+
+fn count_used(fd: i32, entry: Entry) {
+    let used = match entry {
+        Entry::Kernel => return,
+        Entry::Own { .. } => &USED_BY_US,
+        _ => &USED,
+    };
+    if used.load(Ordering::Relaxed) <= fd as usize {
+        used.fetch_max(fd as usize + 1, Ordering::Relaxed);
+    }
 }
 
 /// Whether an entry for `fd` could be kept at all.
@@ -158,10 +196,19 @@ pub(crate) fn reaches(fd: i32) -> bool {
     word(fd).is_some()
 }
 
-/// Every descriptor of `first..=last` that is not plainly the kernel's.
-pub(crate) fn entries(first: u32, last: u32) -> impl Iterator<Item = (i32, Entry)> {
-    let end = USED.load(Ordering::Relaxed).min(last as usize + 1);
-    (first as usize..end).filter_map(|index| {
+/// Every descriptor of `first..=last` that is not plainly the kernel's, ours included.
+pub(crate) fn all_entries(first: u32, last: u32) -> impl Iterator<Item = (i32, Entry)> {
+    let used = USED.load(Ordering::Relaxed).max(USED_BY_US.load(Ordering::Relaxed));
+    set_in(first as usize..used.min(last as usize + 1))
+}
+
+/// Every descriptor of the program that is not plainly the kernel's.
+pub(crate) fn entries() -> impl Iterator<Item = (i32, Entry)> {
+    set_in(0..USED.load(Ordering::Relaxed)).filter(|(_, entry)| !matches!(entry, Entry::Own { .. }))
+}
+
+fn set_in(range: Range<usize>) -> impl Iterator<Item = (i32, Entry)> {
+    range.filter_map(|index| {
         let fd = index as i32;
         Some((fd, lookup(fd))).filter(|(_, entry)| *entry != Entry::Kernel)
     })

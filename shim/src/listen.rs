@@ -10,11 +10,11 @@ use stack::socket::{self, Endpoint, SocketRef};
 
 use crate::address::Raw;
 use crate::blocking::{Wait, wait};
-use crate::fds::{self, Entry, Place};
+use crate::fds::{self, Entry, Place, Undecided};
 use crate::kernel::{self, Errno, Outcome};
 use crate::log::{self, Level};
 use crate::signals::{EndedBy, Mark};
-use crate::sockets::{decide, decide_ours, listener, new_serial, release};
+use crate::sockets::{decide, decide_ours, listener, release, undecided_again};
 use crate::turn::{errno, now, turn, turn_at};
 use crate::{control, settings, startup};
 
@@ -30,10 +30,10 @@ pub(crate) fn bound(fd: i32) -> Result<Endpoint, Errno> {
 }
 
 /// listen() on an undecided socket: the kernel first, which judges it; then we.
-pub(crate) fn first(fd: i32, entry: Entry, backlog: c_int) -> Outcome {
+pub(crate) fn first(fd: i32, undecided: Undecided, backlog: c_int) -> Outcome {
     to_kernel(fd, backlog)?;
-    let Entry::Undecided { ipv6, .. } = entry else { return Ok(0) };
-    match begin(fd, ipv6, backlog) {
+    let entry = Entry::Undecided(undecided);
+    match begin(fd, undecided.ipv6, backlog) {
         Ok(place) => decide_ours(fd, entry, Entry::Listener(place)),
         Err(why) => {
             log::line(Level::Debug, &["a listener stays with the kernel alone: ", why]);
@@ -121,7 +121,7 @@ pub(crate) fn stop(fd: i32, entry: Entry) {
     let socket = SocketRef::Listener(listener(place));
     let blocking =
         crate::sockets::with_socket(place, socket, |socket| socket.nonblocking == 0).unwrap_or(false);
-    for _ in 0..decide(fd, entry, Entry::Undecided { serial: new_serial(), ipv6: place.ipv6 }) {
+    for _ in 0..decide(fd, entry, undecided_again(place.ipv6)) {
         release(entry);
     }
     if blocking {

@@ -122,10 +122,8 @@ unsafe extern "C" fn in_child() {
 fn lose_everything() {
     control::hang_up();
     startup::detach();
-    for (fd, entry) in fds::entries(0, u32::MAX) {
-        if !matches!(entry, Entry::Own { .. }) {
-            fds::replace(fd, Entry::Kernel);
-        }
+    for (fd, _) in fds::entries() {
+        fds::replace(fd, Entry::Kernel);
     }
 }
 

@@ -53,8 +53,7 @@ pub(crate) fn read(fd: i32) -> Shadow {
         settings,
         receive_timeout: timeout(fd, libc::SO_RCVTIMEO),
         send_timeout: timeout(fd, libc::SO_SNDTIMEO),
-        nonblocking: kernel::fcntl(fd, libc::F_GETFL, 0)
-            .is_ok_and(|flags| flags as i32 & libc::O_NONBLOCK != 0),
+        nonblocking: is_nonblocking(fd),
     }
 }
 
@@ -90,6 +89,20 @@ fn option<T: Copy + Default, const N: usize>(fd: i32, level: c_int, name: c_int)
     // SAFETY: the kernel writes `length` bytes at most; T is an integer.
     unsafe { kernel::call(libc::SYS_getsockopt, arguments) }?;
     Ok(value)
+}
+
+/// The same for a shadow on which nothing was set.
+pub(crate) fn untouched(fd: i32) -> Shadow {
+    Shadow {
+        settings: Settings::default(),
+        receive_timeout: 0,
+        send_timeout: 0,
+        nonblocking: is_nonblocking(fd),
+    }
+}
+
+fn is_nonblocking(fd: i32) -> bool {
+    kernel::fcntl(fd, libc::F_GETFL, 0).is_ok_and(|flags| flags as i32 & libc::O_NONBLOCK != 0)
 }
 
 /// After a setsockopt() of the program: takes over what it changed. False if that is nothing of ours.

@@ -7,7 +7,7 @@ use stack::shard::Shard;
 use stack::socket::{self, SocketRef};
 use stack::tcp::{self, Connection, Listener, State};
 
-use crate::fds::{self, Entry, Place};
+use crate::fds::{self, Entry, Place, Undecided};
 use crate::kernel::Errno;
 use crate::signals::{EndedBy, Mark, interruptible_call};
 use crate::turn::{now, turn_at};
@@ -126,21 +126,31 @@ pub(crate) fn queued(place: Place, unread: bool) -> Result<i32, Errno> {
     Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
-/// Names an undecided description, so that all its descriptors can be found.
-pub(crate) fn new_serial() -> u32 {
+/// A fresh undecided socket. Its serial names the description, so that all its descriptors can be found.
+pub(crate) fn undecided(ipv6: bool) -> Undecided {
     static NEXT: AtomicU32 = AtomicU32::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
+    let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+    Undecided { serial, ipv6, is_bound: false, has_options: false, is_shared: false }
+}
+
+/// One that was in use: what is set on its shadow is unknown.
+pub(crate) fn undecided_again(ipv6: bool) -> Entry {
+    Entry::Undecided(Undecided { is_bound: true, has_options: true, is_shared: true, ..undecided(ipv6) })
 }
 
 /// What was `old` is `new` now, for every descriptor of the description; gives their number. `fd` is one of them.
 pub(crate) fn decide(fd: i32, old: Entry, new: Entry) -> usize {
-    let duplicates = fds::entries(0, u32::MAX).filter(|&(other, entry)| other != fd && entry == old);
-    let others = duplicates.filter(|&(other, _)| fds::exchange(other, old, new)).count();
-    let all = others + usize::from(fds::exchange(fd, old, new));
-    if let Entry::Undecided { serial, .. } = old {
+    let mut changed = usize::from(fds::exchange(fd, old, new));
+    let Entry::Undecided(Undecided { serial, is_shared, .. }) = old else {
+        return changed + fds::entries().filter(|&(other, _)| fds::exchange(other, old, new)).count();
+    };
+    if is_shared {
+        changed += fds::entries().filter(|&(other, _)| fds::exchange(other, old, new)).count();
+    }
+    if !matches!(new, Entry::Undecided(_)) {
         epoll::decided(serial, new);
     }
-    all
+    changed
 }
 
 /// A decision that took a handle: the handle came with one reference, each further descriptor adds one.

@@ -7,7 +7,7 @@ use stack::wait::{self, Interest};
 
 use super::instances::{self, Instance};
 use super::{Changing, pending, to_kernel};
-use crate::fds::{Entry, Place};
+use crate::fds::{Entry, Place, Undecided};
 use crate::hooks::entry;
 use crate::kernel::{Errno, Outcome};
 use crate::sockets::socket_of;
@@ -70,7 +70,7 @@ fn change(
             drop(changing);
             in_region(instance, operation, fd, target, asked)
         }
-        Entry::Undecided { serial, .. } => {
+        Entry::Undecided(Undecided { serial, .. }) => {
             let changing = Changing::begin();
             let asked = asked(operation, event);
             to_kernel(number, operation, fd, event)?;

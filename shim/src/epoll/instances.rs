@@ -189,13 +189,13 @@ pub(crate) fn release(index: u32) {
 
 /// One of the instance's descriptors.
 pub(super) fn number_of(index: u32) -> Option<i32> {
-    fds::entries(0, u32::MAX).find(|&(_, entry)| entry == Entry::Epoll { instance: index }).map(|(fd, _)| fd)
+    fds::entries().find(|&(_, entry)| entry == Entry::Epoll { instance: index }).map(|(fd, _)| fd)
 }
 
 /// Before a fork: what parent and child will share must be in the region, where both find it.
 pub(crate) fn before_fork() {
     let changing = Changing::begin();
-    for (fd, entry) in fds::entries(0, u32::MAX) {
+    for (fd, entry) in fds::entries() {
         if let Entry::Epoll { instance } = entry
             && let Some(instance) = of(instance)
         {

@@ -7,7 +7,7 @@ use core::cell::UnsafeCell;
 use stack::wait::{self, Interest};
 
 use super::{Changing, instances};
-use crate::fds::{self, Entry};
+use crate::fds::{self, Entry, Undecided};
 use crate::sockets::socket_of;
 use crate::turn::turn_at;
 
@@ -48,7 +48,7 @@ pub(super) fn note(
     }
     if all.len() >= MANY {
         all.retain(
-            |p| matches!(fds::lookup(p.descriptor), Entry::Undecided { serial, .. } if serial == p.socket),
+            |p| matches!(fds::lookup(p.descriptor), Entry::Undecided(Undecided { serial, .. }) if serial == p.socket),
         );
     }
     all.push(Pending { instance, socket, descriptor, events: event.events, data: event.u64 });

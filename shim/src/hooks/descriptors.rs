@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_uint};
 use core::sync::atomic::Ordering;
 
-use crate::fds::{self, Entry};
+use crate::fds::{self, Entry, Undecided};
 use crate::kernel::{self, Errno, Outcome};
 use crate::{errno, own, sockets, thread, user_memory};
 
@@ -42,7 +42,7 @@ pub(super) unsafe fn close_range(first: c_uint, last: c_uint, flags: c_int) -> O
     // Between ours, so that they stay; the entries first, as in `close`. An unsharing call copies the
     // table once, with the first piece.
     let mut from = first;
-    for (fd, entry) in fds::entries(first, last) {
+    for (fd, entry) in fds::all_entries(first, last) {
         match entry {
             Entry::Own { .. } => {
                 if fd as u32 > from {
@@ -74,12 +74,17 @@ fn duplicate(fd: c_int, make: impl FnOnce() -> Outcome) -> Outcome {
         Entry::Own { .. } => Err(Errno::BADF),
         _ => {
             let new = make()?;
-            adopt_duplicate(entry, new as c_int)
+            adopt_duplicate(fd, entry, new as c_int)
         }
     }
 }
 
-fn adopt_duplicate(entry: Entry, new: c_int) -> Outcome {
+fn adopt_duplicate(old: c_int, mut entry: Entry, new: c_int) -> Outcome {
+    if let Entry::Undecided(undecided) = entry {
+        let shared = Entry::Undecided(Undecided { is_shared: true, ..undecided });
+        sockets::decide(old, entry, shared);
+        entry = shared;
+    }
     if !fds::reaches(new) || !sockets::retain(entry) {
         let _ = kernel::close(new);
         return Err(Errno::MFILE);
@@ -129,7 +134,7 @@ fn onto(old: c_int, new: c_int, flags: c_int) -> Outcome {
         _ => sockets::release(fds::replace(new, Entry::Kernel)),
     }
     raw()?;
-    if from == Entry::Kernel { Ok(new as usize) } else { adopt_duplicate(from, new) }
+    if from == Entry::Kernel { Ok(new as usize) } else { adopt_duplicate(old, from, new) }
 }
 
 /// `fcntl`, with its third argument as it lay in the register.
@@ -173,7 +178,7 @@ pub(super) fn control(fd: c_int, request: usize, argument: usize) -> Outcome {
     }
     // LINUX: the request is 32 bits wide.
     match (entry, request as u32 as libc::c_ulong) {
-        (Entry::Kernel | Entry::Undecided { .. } | Entry::Epoll { .. }, _) => raw(),
+        (Entry::Kernel | Entry::Undecided(_) | Entry::Epoll { .. }, _) => raw(),
         (_, libc::FIONBIO) => {
             let on = user_memory::read(argument as *const c_int)?;
             if let Entry::Connection(_) = entry {

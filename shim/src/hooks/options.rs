@@ -8,9 +8,9 @@ use core::ffi::{c_int, c_void};
 use stack::socket::{self, Socket, SocketRef};
 use stack::tcp::{Settings, State};
 
-use crate::fds::{Entry, Place};
+use crate::fds::{Entry, Place, Undecided};
 use crate::kernel::{self, Errno, Outcome};
-use crate::sockets::{connection, socket_of};
+use crate::sockets::{connection, decide, socket_of};
 use crate::turn::turn_at;
 use crate::{settings, user_memory};
 
@@ -30,6 +30,11 @@ pub(super) unsafe fn setsockopt(
     let arguments = [fd as usize, level as usize, name as usize, value as usize, length as usize];
     // SAFETY: the program's own call.
     let done = unsafe { kernel::call(libc::SYS_setsockopt, arguments) }?;
+    if let Entry::Undecided(undecided) = entry
+        && !undecided.has_options
+    {
+        decide(fd, entry, Entry::Undecided(Undecided { has_options: true, ..undecided }));
+    }
     if let Some((place, socket)) = socket_of(entry) {
         turn_at(place, |s, now| {
             let mut settings = match socket {

@@ -5,9 +5,9 @@ use core::ffi::{c_int, c_void};
 use stack::socket::{self, How, SocketRef};
 
 use crate::address::Raw;
-use crate::fds::{self, Entry};
+use crate::fds::{self, Entry, Undecided};
 use crate::kernel::{self, Errno, Outcome};
-use crate::sockets::{connection, new_serial};
+use crate::sockets::{connection, decide, undecided};
 use crate::turn::{errno, turn_at};
 use crate::{connect as connecting, listen as listening, startup};
 
@@ -25,7 +25,7 @@ pub(super) unsafe fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Outc
         return raw();
     }
     let fd = raw()?;
-    fds::replace(fd as c_int, Entry::Undecided { serial: new_serial(), ipv6: domain == libc::AF_INET6 });
+    fds::replace(fd as c_int, Entry::Undecided(undecided(domain == libc::AF_INET6)));
     Ok(fd)
 }
 
@@ -40,8 +40,8 @@ pub(super) unsafe fn connect(fd: c_int, address: *const libc::sockaddr, length: 
     // SAFETY: the program's own call.
     let raw = || unsafe { kernel::cancellable(libc::SYS_connect, arguments) };
     match entry {
-        Entry::Undecided { .. } => {
-            connecting::first(fd, entry, &Raw::from_program(address.cast(), length as usize)?)
+        Entry::Undecided(undecided) => {
+            connecting::first(fd, undecided, &Raw::from_program(address.cast(), length as usize)?)
         }
         Entry::Connection(place) => {
             let given = Raw::from_program(address.cast(), length as usize)?;
@@ -53,19 +53,25 @@ pub(super) unsafe fn connect(fd: c_int, address: *const libc::sockaddr, length: 
 }
 
 pub(super) unsafe fn bind(fd: c_int, address: *const libc::sockaddr, length: libc::socklen_t) -> Outcome {
+    // SAFETY: the program's own call.
+    let raw = || unsafe { kernel::call(libc::SYS_bind, [fd as usize, address as usize, length as usize]) };
     match entry(fd) {
+        entry @ Entry::Undecided(undecided) => {
+            let done = raw()?;
+            decide(fd, entry, Entry::Undecided(Undecided { is_bound: true, ..undecided }));
+            Ok(done)
+        }
         // LINUX: a socket that has a port is not bound again.
         Entry::Connection(_) => Err(Errno::INVAL),
         Entry::Own { .. } => Err(Errno::BADF),
-        // SAFETY: the program's own call.
-        _ => unsafe { kernel::call(libc::SYS_bind, [fd as usize, address as usize, length as usize]) },
+        _ => raw(),
     }
 }
 
 pub(super) unsafe fn listen(fd: c_int, backlog: c_int) -> Outcome {
     let entry = entry(fd);
     match entry {
-        Entry::Undecided { .. } => listening::first(fd, entry, backlog),
+        Entry::Undecided(undecided) => listening::first(fd, undecided, backlog),
         Entry::Listener(place) => listening::again(fd, place, backlog),
         Entry::Connection(_) => Err(Errno::INVAL),
         Entry::Own { .. } => Err(Errno::BADF),

@@ -207,7 +207,7 @@ pub(super) unsafe fn sendto(
 /// MSG_FASTOPEN makes the kernel connect: the socket is its own from then on.
 pub(super) fn opens_with_data(fd: c_int, flags: c_int) {
     if flags & libc::MSG_FASTOPEN != 0
-        && let undecided @ Entry::Undecided { .. } = entry(fd)
+        && let undecided @ Entry::Undecided(_) = entry(fd)
     {
         crate::sockets::decide(fd, undecided, Entry::Kernel);
     }
