@@ -1,7 +1,5 @@
 //! The device to accelerate: choosing it, and what the stack needs to know of it.
 
-use std::net::Ipv4Addr;
-
 use crate::ethtool;
 use crate::fault::{Fault, explain};
 use crate::netlink::{AddressRecord, LinkRecord, Netlink, Record};
@@ -24,9 +22,7 @@ pub(crate) fn choose(netlink: &mut Netlink, wanted: Option<&str>) -> Result<Devi
     let has_address = |link: &LinkRecord| addresses.iter().any(|address| address.ifindex == link.ifindex);
     let link = match wanted {
         Some(name) => {
-            let link = links.iter().find(|link| link.name == name).ok_or_else(|| {
-                Fault::new(format!("there is no device {name}: the devices here are {}", names(&links)))
-            })?;
+            let link = named(&links, name)?;
             if link.is_loopback {
                 return Err(Fault::new(format!(
                     "device {name} is the loopback, which needs no card: name another by --dev"
@@ -68,6 +64,18 @@ pub(crate) fn choose(netlink: &mut Netlink, wanted: Option<&str>) -> Result<Devi
     describe(link)
 }
 
+/// An error that names what there is, unless a device has this name.
+pub(crate) fn must_exist(netlink: &mut Netlink, name: &str) -> Result<(), Fault> {
+    named(&links(netlink)?, name).map(drop)
+}
+
+fn named<'a>(links: &'a [LinkRecord], name: &str) -> Result<&'a LinkRecord, Fault> {
+    let found = links.iter().find(|link| link.name == name);
+    found.ok_or_else(|| {
+        Fault::new(format!("there is no device {name}: the devices here are {}", names(links)))
+    })
+}
+
 fn describe(link: &LinkRecord) -> Result<Device, Fault> {
     if link.mac.is_none() {
         return Err(Fault::new(format!("device {} is not Ethernet: name another by --dev", link.name)));
@@ -107,12 +115,6 @@ pub(crate) fn addresses(netlink: &mut Netlink) -> Result<Vec<AddressRecord>, Fau
             _ => None,
         })
         .collect())
-}
-
-/// The addresses of the device, for the banner.
-pub(crate) fn addresses_of(netlink: &mut Netlink, ifindex: u32) -> Result<Vec<Ipv4Addr>, Fault> {
-    let of_device = |address: &AddressRecord| address.ifindex == ifindex;
-    Ok(addresses(netlink)?.into_iter().filter(of_device).map(|address| address.address).collect())
 }
 
 /// Real to the kernel, but the other end is software on the same machine.

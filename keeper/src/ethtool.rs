@@ -25,14 +25,37 @@ pub(crate) fn driver(device: &str) -> String {
     String::from_utf8_lossy(&info.driver[..end]).into_owned()
 }
 
-/// Whether the kernel puts received segments together before it looks at them (GRO).
-pub(crate) fn merges_segments(device: &str) -> Result<bool, Errno> {
+/// The kernel does not put received segments together (GRO) on this device for as long as this lives. Generic XDP comes
+/// after that, and what was put together fits no frame.
+pub(crate) struct Unmerged {
+    device: String,
+}
+
+impl Unmerged {
+    /// None where nothing is put together anyway.
+    pub(crate) fn make(device: &str) -> Option<Unmerged> {
+        let is_off = !merges_segments(device).ok()?;
+        if is_off || set_merges_segments(device, false).is_err() {
+            return None;
+        }
+        Some(Unmerged { device: device.to_owned() })
+    }
+}
+
+impl Drop for Unmerged {
+    fn drop(&mut self) {
+        // A device that is gone needs nothing back.
+        let _ = set_merges_segments(&self.device, true);
+    }
+}
+
+fn merges_segments(device: &str) -> Result<bool, Errno> {
     let mut value = Value { command: ETHTOOL_GGRO, data: 0 };
     ethtool(device, &mut value)?;
     Ok(value.data != 0)
 }
 
-pub(crate) fn set_merges_segments(device: &str, on: bool) -> Result<(), Errno> {
+fn set_merges_segments(device: &str, on: bool) -> Result<(), Errno> {
     ethtool(device, &mut Value { command: ETHTOOL_SGRO, data: u32::from(on) })
 }
 
@@ -115,8 +138,11 @@ mod tests {
         assert_eq!(receive_queues("lo"), Ok(1));
         assert!(receive_queues("nowhere").is_err());
         assert!(receive_queues("a name that is longer than a name can be").is_err());
-        let before = merges_segments("here").expect("asked");
-        set_merges_segments("here", !before).expect("set");
-        assert_eq!(merges_segments("here"), Ok(!before));
+        set_merges_segments("here", true).expect("set");
+        let unmerged = Unmerged::make("here").expect("it did merge");
+        assert_eq!(merges_segments("here"), Ok(false));
+        assert!(Unmerged::make("here").is_none(), "nothing to change, so nothing to restore");
+        drop(unmerged);
+        assert_eq!(merges_segments("here"), Ok(true));
     }
 }

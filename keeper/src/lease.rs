@@ -43,6 +43,13 @@ impl Lease {
     }
 }
 
+#[cfg(test)]
+impl Lease {
+    pub(crate) fn for_test(ports: RangeInclusive<u16>, taken: BTreeSet<u16>) -> Lease {
+        Lease { ports, taken, before: None }
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(before) = &self.before else { return };

@@ -316,7 +316,7 @@ impl Entered<'_> {
     /// Takes along what is to be done outside, and unlocks.
     fn release(&mut self) -> Errands {
         let mut errands = Errands { kick: core::mem::take(&mut self.shard.after.kick), ..Errands::default() };
-        errands.keeper = core::mem::take(&mut self.shard.after.keeper);
+        errands.keeper = core::mem::take(&mut self.shard.after.keeper) || self.shard.net.head.wanted != 0;
         for place in &mut errands.wake {
             let Some(waker) = self.shard.after.wake.pop() else { break };
             *place = waker;

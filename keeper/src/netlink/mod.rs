@@ -4,6 +4,5 @@ mod message;
 mod records;
 mod socket;
 
-pub(crate) use message::Request;
 pub(crate) use records::{AddressRecord, LinkRecord, NeighbourRecord, Record, RouteRecord};
-pub(crate) use socket::{Event, Events, Netlink};
+pub(crate) use socket::{Event, Events, Netlink, count_nftables_rules};

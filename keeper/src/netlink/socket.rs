@@ -6,7 +6,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with, sockopt,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
+    sockopt,
 };
 
 use super::message::{Message, Request, messages, u32_at};
@@ -85,6 +86,16 @@ impl Netlink {
     }
 }
 
+/// All rules of nftables in this network namespace.
+pub(crate) fn count_nftables_rules() -> Result<usize, Errno> {
+    let socket = open_netlink(Some(NETFILTER), 0, SocketFlags::empty())?;
+    let mut netlink = Netlink { socket, sequence: 0 };
+    let mut rules = 0;
+    // Family 0 means all of them.
+    netlink.ask(Request::dump(NFT_GETRULE, 0, 4), |_| rules += 1)?;
+    Ok(rules)
+}
+
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -146,9 +157,14 @@ impl Events {
     }
 }
 
-/// No protocol number means NETLINK_ROUTE, which is 0.
 fn open_socket(groups: u32, flags: SocketFlags) -> Result<OwnedFd, Errno> {
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags | SocketFlags::CLOEXEC, None)?;
+    open_netlink(None, groups, flags)
+}
+
+/// No protocol means NETLINK_ROUTE, whose number is 0.
+fn open_netlink(protocol: Option<Protocol>, groups: u32, flags: SocketFlags) -> Result<OwnedFd, Errno> {
+    let socket =
+        socket_with(AddressFamily::NETLINK, SocketType::RAW, flags | SocketFlags::CLOEXEC, protocol)?;
     bind(&socket, &SocketAddrNetlink::new(0, groups))?;
     Ok(socket)
 }
@@ -164,6 +180,9 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 }
 
 const AF_INET: u8 = libc::AF_INET as u8;
+const NETFILTER: Protocol = rustix::net::netlink::NETFILTER;
+/// NFNL_SUBSYS_NFTABLES, NFT_MSG_GETRULE.
+const NFT_GETRULE: u16 = 10 << 8 | 7;
 const NTF_USE: u8 = 1;
 /// The kernel fills dumps by 32 KiB at most.
 const DATAGRAM: usize = 32 << 10;

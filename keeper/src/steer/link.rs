@@ -68,6 +68,14 @@ fn create_link(program: RawFd, ifindex: u32, flags: u32) -> Result<OwnedFd, Errn
     Ok(unsafe { OwnedFd::from_raw_fd(result as i32) })
 }
 
+/// A link that is detached already stays so.
+pub(super) fn detach(link: RawFd) {
+    let attributes: u32 = link as u32;
+    // SAFETY: the kernel reads four bytes of a live value.
+    let _ = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, &raw const attributes, size_of::<u32>()) };
+}
+
+const BPF_LINK_DETACH: libc::c_long = 34;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_XDP: u32 = 37;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;

@@ -87,6 +87,11 @@ impl Steering {
         self.link.as_fd()
     }
 
+    /// Takes the program off the device, whoever else holds the link.
+    pub(crate) fn detach(&self) {
+        link::detach(self.link.as_raw_fd());
+    }
+
     /// From now on, what arrives on `queue` and is ours goes to `socket`.
     pub(crate) fn serve_queue(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), Fault> {
         self.sockets

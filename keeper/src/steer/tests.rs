@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use stack::link::xsk::{Mode, RingSizes, UmemArea, Xsk};
+use stack::link::xsk::{KernelDrops, Mode, RingSizes, UmemArea, Xsk};
 
 use super::*;
 use crate::test_rig::{HERE, Rig, THERE};
@@ -211,7 +211,7 @@ fn a_kernel_peer_on_veth_sends_whole_frames_with_half_a_checksum() {
         let taken = frames(&xsk, &area, 10);
         let longest = taken.iter().map(Vec::len).max();
         let partial = taken.iter().filter(|frame| has_pseudo_header_sum(frame)).count();
-        let drops = xsk.kernel_drops().expect("statistics");
+        let drops = KernelDrops::at(xsk.fd()).expect("statistics");
         eprintln!("{mode}: {} frames, longest {longest:?}, {partial} partial, {drops:?}", taken.len());
         assert_eq!((mode, longest), (mode, Some(1514)));
         assert_eq!(partial, taken.len());

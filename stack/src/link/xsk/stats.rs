@@ -1,9 +1,8 @@
 //! What the kernel dropped at the socket, for `shunt status`.
 
+use rustix::fd::AsFd;
 use rustix::io;
 use rustix::net::sockopt::xdp_statistics;
-
-use super::Xsk;
 
 /// Frames that the kernel did not deliver or send, since the socket was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,9 +19,9 @@ pub struct KernelDrops {
     pub tx_invalid: u64,
 }
 
-impl Xsk {
-    pub fn kernel_drops(&self) -> io::Result<KernelDrops> {
-        let statistics = xdp_statistics(self.fd())?;
+impl KernelDrops {
+    pub fn at(socket: impl AsFd) -> io::Result<KernelDrops> {
+        let statistics = xdp_statistics(socket)?;
         Ok(KernelDrops {
             rx_dropped: statistics.rx_dropped,
             rx_ring_full: statistics.rx_ring_full.unwrap_or(0),

@@ -124,7 +124,7 @@ fn frames_of_two_processes_leave_by_one_ring_and_come_back() {
             numbers.push(buffer[14]);
         }
         assert_eq!(numbers, (0..FRAMES as u8).collect::<Vec<_>>(), "in order");
-        assert_eq!(xsk.kernel_drops().expect("statistics"), KernelDrops::default());
+        assert_eq!(KernelDrops::at(xsk.fd()).expect("statistics"), KernelDrops::default());
         assert_eq!((xsk.corrupted(), other.corrupted()), (0, 0));
     });
 }
