@@ -66,7 +66,7 @@ pub(crate) fn wait(wait: &Wait, mark: &Mark) -> Result<(), Errno> {
             Some(fd) => pause_with(&mut vigil, fd),
             None => vigil.pause(Kernel::Nothing).map(|_| false),
         };
-        vigil.drive(shard);
+        vigil.drive_others(1 << (shard & 63));
         match kernel_is_ready {
             Ok(true) => break Ok(()),
             Ok(false) => {}

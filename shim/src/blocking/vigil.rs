@@ -87,9 +87,10 @@ impl<'a> Vigil<'a> {
         self.unwatched = true;
     }
 
-    /// Drives the shards that have something to do. `but` is one that the caller is about to drive himself.
-    pub(crate) fn drive(&self, but: u8) {
-        for shard in (0..self.stack.shard_count()).filter(|&shard| shard != u32::from(but)) {
+    /// Drives the shards that have something to do, but for those in `mine` (a bit for each), which the caller is about
+    /// to drive himself: an exclusive wake may have been for any of them.
+    pub(crate) fn drive_others(&self, mine: u64) {
+        for shard in (0..self.stack.shard_count()).filter(|&shard| mine >> (shard & 63) & 1 == 0) {
             if self.is_due(shard, now()) {
                 let _ = turn(shard as u8, |s, _| s.pump());
             }

@@ -187,6 +187,13 @@ pub(crate) fn release(index: u32) {
     instance.serial.store(0, Ordering::Release);
 }
 
+/// The instance's part in a shard, for those who watch the instance itself; it is given one if need be.
+pub(crate) fn with_part(instance: u32, number: i32, shard: u32) -> Option<Handle<Epoll>> {
+    let instance = of(instance)?;
+    instance.accelerate(number, &Changing::begin()).ok()?;
+    instance.part(shard).some()
+}
+
 /// One of the instance's descriptors.
 pub(super) fn number_of(index: u32) -> Option<i32> {
     fds::entries().find(|&(_, entry)| entry == Entry::Epoll { instance: index }).map(|(fd, _)| fd)

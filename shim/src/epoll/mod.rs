@@ -11,7 +11,7 @@ mod pending;
 mod wait;
 
 pub(crate) use control::epoll_ctl;
-pub(crate) use instances::{before_fork, in_child, release, retain};
+pub(crate) use instances::{before_fork, in_child, release, retain, with_part};
 pub(crate) use pending::decided;
 
 use core::ffi::c_int;

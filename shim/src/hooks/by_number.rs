@@ -2,8 +2,8 @@
 
 use core::ffi::{c_int, c_uint};
 
-use crate::epoll;
 use crate::kernel::{self, Outcome};
+use crate::{epoll, poll, select};
 
 use super::{descriptors, files, messages, options, sockets, transfer};
 
@@ -68,6 +68,13 @@ pub(super) unsafe fn dispatch(number: i64, a: [usize; 6]) -> Outcome {
                 fourth as *const _,
                 fifth as libc::socklen_t,
             ),
+            libc::SYS_poll => poll::poll(fd as *mut _, second as libc::nfds_t, int(third)),
+            libc::SYS_ppoll if fourth == 0 || fifth == 8 => {
+                poll::ppoll(fd as *mut _, second as libc::nfds_t, third as *const _, fourth as *const _)
+            }
+            libc::SYS_select => {
+                select::select(first, second as *mut _, third as *mut _, fourth as *mut _, fifth as *mut _)
+            }
             libc::SYS_epoll_create => epoll::epoll_create(first),
             libc::SYS_epoll_create1 => epoll::epoll_create1(first),
             libc::SYS_epoll_ctl => epoll::epoll_ctl(first, int(second), int(third), fourth as *mut _),

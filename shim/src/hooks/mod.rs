@@ -17,3 +17,4 @@ mod trampolines;
 mod transfer;
 
 pub(crate) use descriptors::entry;
+pub(crate) use transfer::check;

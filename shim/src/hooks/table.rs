@@ -7,8 +7,8 @@
 use core::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::{descriptors, files, messages, options, processes, signals, sockets, streams, transfer};
-use crate::epoll;
 use crate::errno::give_back;
+use crate::{epoll, poll, select};
 
 macro_rules! hooks {
     ($($origin:ident $name:ident $arguments:tt -> $result:ty = $implementation:path
@@ -47,6 +47,7 @@ type AddressRoom = *mut libc::sockaddr;
 type LengthRoom = *mut libc::socklen_t;
 type Pieces = *const libc::iovec;
 type Length = libc::socklen_t;
+type Set = *mut libc::fd_set;
 type Strings = *const *const c_char;
 
 hooks! {
@@ -116,6 +117,17 @@ hooks! {
     glibc execveat(folder: c_int, path: *const c_char, arguments: Strings, variables: Strings, flags: c_int)
         -> c_int = processes::execveat;
 
+    libc poll(fds: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int = poll::poll, also __poll;
+    libc ppoll(fds: *mut libc::pollfd, count: libc::nfds_t, timeout: *const libc::timespec,
+        mask: *const libc::sigset_t) -> c_int = poll::ppoll;
+    glibc __poll_chk(fds: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int, room: usize) -> c_int
+        = poll::poll_checked;
+    glibc __ppoll_chk(fds: *mut libc::pollfd, count: libc::nfds_t, timeout: *const libc::timespec,
+        mask: *const libc::sigset_t, room: usize) -> c_int = poll::ppoll_checked;
+    libc select(count: c_int, readable: Set, writable: Set, exceptional: Set, timeout: *mut libc::timeval)
+        -> c_int = select::select, also __select;
+    libc pselect(count: c_int, readable: Set, writable: Set, exceptional: Set,
+        timeout: *const libc::timespec, mask: *const libc::sigset_t) -> c_int = select::pselect;
     libc epoll_create(size: c_int) -> c_int = epoll::epoll_create;
     libc epoll_create1(flags: c_int) -> c_int = epoll::epoll_create1;
     libc epoll_ctl(set: c_int, operation: c_int, fd: c_int, event: *mut libc::epoll_event) -> c_int

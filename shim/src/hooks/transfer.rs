@@ -58,7 +58,7 @@ pub(super) unsafe fn read_checked(fd: c_int, buffer: *mut c_void, length: usize,
 }
 
 /// What glibc does when a fortified call would overflow: ends the program.
-fn check(length: usize, room: usize) {
+pub(crate) fn check(length: usize, room: usize) {
     if length > room {
         crate::log::line(crate::log::Level::Off, &["*** buffer overflow detected ***: terminated"]);
         kernel::abort();
