@@ -116,7 +116,8 @@ fn without_af_xdp(mut command: Command) -> Command {
 fn no_such_device(stage: &Stage) -> Outcome {
     let words = ["nosuch0", DEVICE];
     keeper_refuses(stage, shunt(stage, &["keeper", "--dev", "nosuch0"]), &words)?;
-    program_runs_all_the_same(stage, shunt(stage, &["run", "--dev", "nosuch0", "--"]), &words)
+    // A slip in the command line is an error, not a reason to run without acceleration unnoticed.
+    keeper_refuses(stage, shunt(stage, &["run", "--dev", "nosuch0", "--", "/bin/true"]), &words)
 }
 
 /// A bridge knows no XDP of its own: the kernel's generic one stands in, and the keeper says so.
