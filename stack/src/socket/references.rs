@@ -73,7 +73,9 @@ pub fn hold(s: &mut Shard, socket: SocketRef, process: u16) -> Result<(), Error>
 pub fn by_inode(s: &Shard, inode: u64, holder: u16) -> Option<SocketRef> {
     let connections = s.connections.live().map(SocketRef::Connection);
     let mut all = connections.chain(s.listeners.live().map(SocketRef::Listener));
-    all.find(|&socket| s.socket(socket).is_some_and(|x| x.inode == inode) && find(s, socket, holder).is_some())
+    all.find(|&socket| {
+        s.socket(socket).is_some_and(|x| x.inode == inode) && find(s, socket, holder).is_some()
+    })
 }
 
 /// Process `process` has one descriptor less. The last one of all closes the socket; then the result is true.

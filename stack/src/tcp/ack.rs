@@ -81,8 +81,8 @@ fn advance(t: &mut Turn<'_>, segment: &Segment) {
 pub(super) struct Sample {
     /// When the youngest of them was sent; 0 for none.
     pub sent_at: u64,
-    /// Karn: one of them was sent more than once, so the ACK may be of any of these.
-    pub ambiguous: bool,
+    /// When the first of those that were sent more than once was last sent; 0 when there is none.
+    pub resent_at: u64,
 }
 
 /// Frees the frames that lie before `ack` in whole, and cuts what is acknowledged off the next one.
@@ -94,8 +94,10 @@ fn release_until(t: &mut Turn<'_>, ack: Seq) -> Sample {
         if !ack.is_after(start) {
             break;
         }
-        sample.ambiguous |= meta.transmissions > 1;
         sample.sent_at = meta.sent_at;
+        if meta.transmissions > 1 && sample.resent_at == 0 {
+            sample.resent_at = meta.sent_at;
+        }
         if ack.is_before(start + len) {
             let cut = ack.since(start) as u16;
             meta.payload += cut;

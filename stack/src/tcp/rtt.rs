@@ -3,6 +3,7 @@
 use super::ack::Sample;
 use super::connection::{Marks, RoundTrip};
 use super::segment::Segment;
+use super::transmit::milliseconds;
 use super::turn::Turn;
 
 /// RFC 6298 2.1.
@@ -30,22 +31,31 @@ pub(super) fn back_off(rtt: &mut RoundTrip) {
 
 /// An ACK of something new: a sample, if there is an unambiguous one.
 pub(super) fn on_ack(t: &mut Turn<'_>, segment: &Segment, sample: Sample) {
-    // RFC 6298 5.7: the back-off ends with an ACK of new data.
-    t.c.rtt.backoff = 0;
-    if sample.sent_at != 0 && !sample.ambiguous {
-        measured(&mut t.c.rtt, t.now.saturating_sub(sample.sent_at));
-        return;
+    let elapsed = if sample.resent_at == 0 {
+        (sample.sent_at != 0).then(|| t.now.saturating_sub(sample.sent_at))
+    } else {
+        by_echo(t, segment, sample.resent_at)
+    };
+    if let Some(elapsed) = elapsed {
+        measured(&mut t.c.rtt, elapsed);
     }
-    // RFC 7323 4.1: the echo tells which transmission the ACK is of, to the millisecond.
-    if let Some(timestamps) = segment.timestamps
-        && t.c.marks.has(Marks::TIMESTAMPS)
-        && timestamps.echo != 0
-    {
-        let elapsed = t.timestamp().wrapping_sub(timestamps.echo);
-        if u64::from(elapsed) * 1_000_000 < LARGEST_TIMEOUT {
-            measured(&mut t.c.rtt, u64::from(elapsed.max(1)) * 1_000_000);
-        }
+    // RFC 6298 5 and Karn: the back-off stays until a segment that was sent once is acknowledged, or one of which we
+    // know the transmission.
+    if elapsed.is_some() || sample.resent_at == 0 {
+        t.c.rtt.backoff = 0;
     }
+}
+
+/// What the echo tells of a segment that was sent more than once, to the millisecond (RFC 7323 4.1).
+///
+/// An echo from before it was sent again proves nothing: either the first transmission took this long, or its
+/// acknowledgement was lost and this one answers the second. Taking the latter for a round trip would let the timeout
+/// grow without bound on a wire that loses ACKs.
+fn by_echo(t: &Turn<'_>, segment: &Segment, resent_at: u64) -> Option<u64> {
+    let timestamps = segment.timestamps.filter(|_| t.c.marks.has(Marks::TIMESTAMPS))?;
+    let age = t.timestamp().wrapping_sub(timestamps.echo);
+    let since_resent = milliseconds(t.now).wrapping_sub(milliseconds(resent_at));
+    (age <= since_resent).then(|| u64::from(age.max(1)) * 1_000_000)
 }
 
 /// RFC 6298 2.2 and 2.3.
