@@ -33,7 +33,15 @@ pub(crate) fn reach_keeper() -> Result<OwnedFd, Errno> {
 
 /// Asks the keeper and waits for the answer.
 pub(crate) fn ask(socket: &OwnedFd, request: Request) -> Result<(Reply, Vec<OwnedFd>), Errno> {
-    send(socket.as_fd(), request.as_bytes(), &[])?;
+    ask_with(socket, request, &[])
+}
+
+pub(crate) fn ask_with(
+    socket: &OwnedFd,
+    request: Request,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(Reply, Vec<OwnedFd>), Errno> {
+    send(socket.as_fd(), request.as_bytes(), descriptors)?;
     let mut reply = Reply::granted([0; 7]);
     let (length, descriptors) = receive(socket.as_fd(), reply.as_mut_bytes())?;
     if length != size_of::<Reply>() {

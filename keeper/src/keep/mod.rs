@@ -9,6 +9,8 @@ mod report;
 mod requests;
 mod sessions;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod wakers;
 
 use std::time::Duration;
