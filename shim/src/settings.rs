@@ -45,8 +45,7 @@ pub(crate) fn read(fd: i32) -> Shadow {
         user_timeout: tcp(libc::TCP_USER_TIMEOUT),
         defer_accept: tcp(libc::TCP_DEFER_ACCEPT),
         syn_count: tcp(libc::TCP_SYNCNT),
-        not_sent_low_water: number(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT)
-            .unwrap_or(default.not_sent_low_water),
+        not_sent_low_water: not_sent(tcp(libc::TCP_NOTSENT_LOWAT)),
         ..default
     };
     Shadow {
@@ -65,6 +64,11 @@ fn timeout(fd: i32, name: c_int) -> u64 {
             .saturating_add((microseconds as u64).saturating_mul(1_000)),
         Err(_) => 0,
     }
+}
+
+/// LINUX: 0 stands for the system's default, which is no limit.
+fn not_sent(value: u32) -> u32 {
+    if value == 0 { Settings::default().not_sent_low_water } else { value }
 }
 
 /// The kernel's defaults mean that the program asked for nothing: then our own default holds, which, like the kernel's
@@ -124,7 +128,7 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
         (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => into.user_timeout = value,
         (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT) => into.defer_accept = value,
         (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => into.syn_count = value,
-        (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => into.not_sent_low_water = value,
+        (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => into.not_sent_low_water = not_sent(value),
         (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => into.max_segment = value,
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => into.keep_alive = on,
         (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => into.receive_low_water = value.max(1),
