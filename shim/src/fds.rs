@@ -42,7 +42,9 @@ pub(crate) enum Entry {
     /// Listens in the kernel and in the region.
     Listener(Place),
     /// An epoll instance; `epoll` knows it by this number.
-    Epoll { instance: u32 },
+    Epoll {
+        instance: u32,
+    },
     /// One of ours, which the program must neither see nor hit.
     Own {
         slot: u32,

@@ -92,10 +92,12 @@ impl Stack {
         let found = gate.lock(self.me, is_dead);
         // SAFETY: the gate is ours.
         let shard = unsafe { &mut *lane.shard.get() };
+        let mut entered = Entered { stack: self, lane, gate, shard, now };
         if found == LockEntry::OwnerDied {
-            shard.recover(now);
+            entered.reconcile();
+            entered.shard.recover(now);
         }
-        Some(Entered { stack: self, lane, gate, shard, now })
+        Some(entered)
     }
 
     /// Whether a link of the shard has received something. Needs no lock.
@@ -166,7 +168,7 @@ impl Entered<'_> {
         while taken < BUDGET && link.rx_available() > 0 {
             let mut batch = [(0, 0); BATCH];
             let mut n = 0;
-            link.receive(BATCH as u32, |addr, len| {
+            link.peek_received(BATCH as u32, |addr, len| {
                 if let Some(place) = batch.get_mut(n) {
                     *place = (addr, len);
                     n += 1;
@@ -178,6 +180,7 @@ impl Entered<'_> {
             for &(addr, len) in batch.iter().take(n) {
                 self.accept_frame(addr, len, number as u8);
             }
+            link.skip_received(n as u32);
             taken += n as u32;
             self.refill(number);
         }
@@ -210,6 +213,19 @@ impl Entered<'_> {
                 self.shard.frames.take_back_unfilled(frame);
                 break;
             }
+        }
+    }
+
+    /// After a death: the frames that were just changing hands with a ring.
+    fn reconcile(&mut self) {
+        let given: Vec<_> = self.lane.links.iter().map(Xsk::last_given).collect();
+        let next_out = self.shard.next_out().and_then(|frame| self.shard.frames.descriptor(frame));
+        if next_out.is_some_and(|(addr, _)| given.iter().any(|&(sent, _)| sent == addr)) {
+            self.shard.advance_outbox();
+        }
+        let lent = self.shard.frames.last_lent();
+        if !given.iter().any(|&(_, filled)| self.shard.frames.at_address(filled) == lent) {
+            self.shard.frames.take_back_unfilled(lent);
         }
     }
 
@@ -271,15 +287,17 @@ impl Entered<'_> {
         if link.tx_free() == 0 {
             return false;
         }
-        self.shard.advance_outbox();
         let Some((addr, len)) = self.shard.frames.descriptor(frame) else {
+            self.shard.advance_outbox();
             self.shard.frames.completed(frame);
             return true;
         };
         if link.completions_available() >= BATCH as u32 {
             self.reap(number);
         }
+        // In this order: a death in between leaves the frame in both places, which `reconcile` sees.
         link.transmit(addr, len);
+        self.shard.advance_outbox();
         self.shard.counters.tx_frames += 1;
         self.shard.counters.tx_bytes += u64::from(len);
         true

@@ -38,7 +38,7 @@ fn frames(xsk: &Xsk, area: &UmemArea, count: usize) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(2);
     while frames.len() < count && Instant::now() < deadline {
-        xsk.receive(64, |address, length| {
+        let seen = xsk.peek_received(64, |address, length| {
             assert!(address as usize + length as usize <= area.len);
             // SAFETY: just checked to lie in the mapping; the kernel does not write to a chunk that it handed out.
             frames.push(
@@ -46,6 +46,7 @@ fn frames(xsk: &Xsk, area: &UmemArea, count: usize) -> Vec<Vec<u8>> {
                     .to_vec(),
             );
         });
+        xsk.skip_received(seen);
     }
     frames
 }

@@ -85,7 +85,8 @@ pub struct FramesHead {
     fresh: u32,
     /// Frames on fill rings, to know what the pool really has.
     pub on_fill_rings: u32,
-    pad: u32,
+    /// The frame that was lent to a fill ring last, for the case of a death on the way there.
+    last_lent: FrameId,
 }
 
 /// For whom a frame is taken.
@@ -119,7 +120,7 @@ impl Frames {
     }
 
     pub(crate) fn format(&mut self) {
-        *self.head = FramesHead { free: 0, fresh: 1, on_fill_rings: 0, pad: 0 };
+        *self.head = FramesHead { free: 0, fresh: 1, on_fill_rings: 0, last_lent: FrameId::NONE };
     }
 
     pub fn total(&self) -> u32 {
@@ -203,9 +204,14 @@ impl Frames {
     /// Lends a free frame to a fill ring; the address to write there.
     pub fn lend_to_fill_ring(&mut self) -> Option<u64> {
         let id = self.alloc(Purpose::Control)?;
+        self.head.last_lent = id;
         self.meta_mut(id)?.tenure = Tenure::FILL;
         self.head.on_fill_rings += 1;
         Some(u64::from(id.0) * u64::from(self.chunk_size))
+    }
+
+    pub fn last_lent(&self) -> FrameId {
+        self.head.last_lent
     }
 
     /// The fill ring did not take the frame after all.

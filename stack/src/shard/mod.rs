@@ -149,6 +149,7 @@ impl Shard {
     /// goes on.
     pub fn recover(&mut self, now: u64) {
         self.counters.recoveries += 1;
+        self.recover_outbox();
         self.connections.recover();
         self.requests.recover();
         self.time_waits.recover();

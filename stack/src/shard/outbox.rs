@@ -56,6 +56,20 @@ impl Shard {
         self.head.outbox.taken = self.head.outbox.taken.wrapping_add(1);
     }
 
+    /// After a death: what is in the outbox is in flight, also if its sender did not get to say so.
+    pub(super) fn recover_outbox(&mut self) {
+        let Ends { taken, put } = self.head.outbox;
+        let mask = self.outbox.ring.len() - 1;
+        let waiting = put.wrapping_sub(taken).min(self.outbox.ring.len() as u32);
+        for step in 0..waiting {
+            let frame = self.outbox.ring.get(taken.wrapping_add(step) as usize & mask).map(|&f| FrameId(f));
+            if let Some(meta) = frame.and_then(|f| self.frames.meta_mut(f)) {
+                meta.in_flight = 1;
+            }
+        }
+        self.head.outbox.put = taken.wrapping_add(waiting);
+    }
+
     pub fn outbox_is_empty(&self) -> bool {
         self.head.outbox.taken == self.head.outbox.put
     }

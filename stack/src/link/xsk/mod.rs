@@ -101,10 +101,23 @@ impl Xsk {
         self.rx.available()
     }
 
-    /// Takes up to `max` received frames: the address of the first byte and the length.
+    /// Shows up to `max` received frames: the address of the first byte and the length. They stay on the ring until
+    /// [`Xsk::skip_received`], so that a death in between loses none.
     #[inline]
-    pub fn receive(&self, max: u32, mut each: impl FnMut(u64, u32)) -> u32 {
-        self.rx.consume(max, |[address, length_and_options]| each(address, length_and_options as u32))
+    pub fn peek_received(&self, max: u32, mut each: impl FnMut(u64, u32)) -> u32 {
+        self.rx.peek(max, |[address, length_and_options]| each(address, length_and_options as u32))
+    }
+
+    /// The first `count` received frames are dealt with.
+    #[inline]
+    pub fn skip_received(&self, count: u32) {
+        self.rx.skip(count);
+    }
+
+    /// The address that was last given to `transmit`, and the one last given to `refill`: what a process that died in
+    /// between can be judged by.
+    pub fn last_given(&self) -> (u64, u64) {
+        (self.tx.last_produced()[0], self.fill.last_produced()[0])
     }
 
     /// Room in the TX ring.

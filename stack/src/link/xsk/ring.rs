@@ -130,6 +130,30 @@ impl<const WORDS: usize> Ring<WORDS> {
         count
     }
 
+    /// Looks at up to `max` entries without taking them: whoever dies before [`Ring::skip`] leaves them to the next.
+    #[inline]
+    pub(super) fn peek(&self, max: u32, mut each: impl FnMut([u64; WORDS])) -> u32 {
+        let count = self.available().min(max);
+        let consumer = self.consumer().load(Ordering::Relaxed);
+        for step in 0..count {
+            each(self.read(consumer.wrapping_add(step)));
+        }
+        count
+    }
+
+    /// Takes the `count` entries that [`Ring::peek`] showed.
+    #[inline]
+    pub(super) fn skip(&self, count: u32) {
+        let consumer = self.consumer().load(Ordering::Relaxed);
+        // ORDERING: Release, so that the kernel reuses the slots after we have read them.
+        self.consumer().store(consumer.wrapping_add(count.min(self.available())), Ordering::Release);
+    }
+
+    /// The entry that was produced last, by whomever. Meaningless in a ring that never had one.
+    pub(super) fn last_produced(&self) -> [u64; WORDS] {
+        self.read(self.producer().load(Ordering::Relaxed).wrapping_sub(1))
+    }
+
     /// Adds one entry and publishes it; false when the ring is full.
     #[inline]
     pub(super) fn produce(&self, entry: [u64; WORDS]) -> bool {
