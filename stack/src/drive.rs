@@ -6,7 +6,7 @@ use crate::ip;
 use crate::link::loopback;
 use crate::link::xsk::Xsk;
 use crate::region::gate::Entry as LockEntry;
-use crate::region::{Gate, Region, Tenure};
+use crate::region::{Gate, Region, Tenure, settle};
 use crate::shard::Shard;
 use crate::tcp;
 use crate::wait::WakerId;
@@ -259,8 +259,10 @@ impl Entered<'_> {
                     break;
                 }
                 looped += 1;
-                self.shard.advance_outbox();
+                // In this order: after a death in between it is carried once more, as a wire may do.
                 loopback::carry(self.shard, frame, self.now);
+                settle();
+                self.shard.advance_outbox();
                 if self.shard.outbox_is_empty() {
                     tcp::end_of_burst(self.shard, self.now);
                 }
@@ -297,6 +299,7 @@ impl Entered<'_> {
         }
         // In this order: a death in between leaves the frame in both places, which `reconcile` sees.
         link.transmit(addr, len);
+        settle();
         self.shard.advance_outbox();
         self.shard.counters.tx_frames += 1;
         self.shard.counters.tx_bytes += u64::from(len);

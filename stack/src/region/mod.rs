@@ -23,3 +23,12 @@ pub use slab::Slab;
 pub use slots::{ProcessSlot, WakerSlot};
 pub use table::{One, Table};
 pub use wheel::{TimerLink, Wheel};
+
+/// What is written before this is in memory before what is written after it, as a process that is killed leaves it.
+///
+/// A death inside the lock shows every store that was executed, so the machine's own ordering does not matter; but the
+/// compiler must not have exchanged the two.
+#[inline]
+pub(crate) fn settle() {
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}

@@ -1,7 +1,7 @@
 //! Frames that are ready to leave, in order. The pump moves them to a TX ring.
 
 use super::Shard;
-use crate::region::{FrameId, Frames, Table};
+use crate::region::{FrameId, Frames, Table, settle};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default)]
@@ -29,12 +29,15 @@ impl Outbox {
         if meta.in_flight != 0 {
             return;
         }
-        meta.in_flight = 1;
         let mask = self.ring.len() - 1;
         if let Some(entry) = self.ring.get_mut(ends.put as usize & mask) {
             *entry = frame.0;
         }
+        // In this order: `recover_outbox` makes up for what a death leaves out.
+        settle();
         ends.put = ends.put.wrapping_add(1);
+        settle();
+        meta.in_flight = 1;
     }
 }
 
