@@ -33,8 +33,8 @@ pub(crate) struct Instance {
     plain_sleepers: AtomicU32,
     /// The eventfd that calls them, its slot plus one.
     call: AtomicU32,
-    /// When the kernel's set was last looked into.
-    pub(super) looked_at: AtomicU64,
+    /// When the kernel's set is to be looked into even if the region has events: never while it is empty.
+    pub(super) look_at: AtomicU64,
     /// Who is asked first when both may have more than there is room for: changes each time.
     pub(super) turns: AtomicU32,
 }
@@ -51,7 +51,7 @@ impl Instance {
         kernel_items: AtomicU32::new(0),
         plain_sleepers: AtomicU32::new(0),
         call: AtomicU32::new(0),
-        looked_at: AtomicU64::new(0),
+        look_at: AtomicU64::new(u64::MAX),
         turns: AtomicU32::new(0),
     };
 
@@ -66,6 +66,7 @@ impl Instance {
 
     /// Counts the kernel's descriptors in the set.
     pub(super) fn count_kernel_items(&self, change: i32) {
+        self.look_at.store(0, Ordering::Relaxed);
         if self.is_accelerated() {
             let _ = turn(0, |s, _| wait::kernel_items(s, self.part(0), change));
         } else if change > 0 {
@@ -182,7 +183,7 @@ pub(crate) fn release(index: u32) {
     }
     pending::forget_instance(index, &changing);
     instance.kernel_items.store(0, Ordering::Relaxed);
-    instance.looked_at.store(0, Ordering::Relaxed);
+    instance.look_at.store(u64::MAX, Ordering::Relaxed);
     // ORDERING: all is as new for who takes the place.
     instance.serial.store(0, Ordering::Release);
 }

@@ -142,8 +142,7 @@ impl Waiting<'_> {
             })?;
         }
         if harvest.len() == 0 && kernel_items > 0 && !asked {
-            self.instance.looked_at.store(now(), Ordering::Relaxed);
-            harvest.add_from_kernel(self.number, harvest.most())?;
+            self.ask_kernel(harvest, harvest.most(), now())?;
         }
         Ok(kernel_items > 0)
     }
@@ -151,20 +150,24 @@ impl Waiting<'_> {
     /// When it is time to, the kernel is asked before the region, for half of the room: neither keeps the other from
     /// its turn.
     fn ask_kernel_first(&self, harvest: &mut Harvest) -> Result<bool, Errno> {
-        let last = self.instance.looked_at.load(Ordering::Relaxed);
         let now = now();
-        if last == 0 || now.saturating_sub(last) < LOOK_EVERY {
+        if now < self.instance.look_at.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        self.instance.looked_at.store(now, Ordering::Relaxed);
         let turns = self.instance.turns.fetch_add(1, Ordering::Relaxed) as usize;
         // The odd one goes to either in turn: there may be room for one only.
         let half = (harvest.most() + turns % 2) / 2;
-        if half == 0 {
-            return Ok(false);
-        }
-        harvest.add_from_kernel(self.number, half)?;
-        Ok(true)
+        self.ask_kernel(harvest, half, now)?;
+        Ok(half > 0)
+    }
+
+    /// As long as the kernel has something to tell, it is asked each time.
+    fn ask_kernel(&self, harvest: &mut Harvest, most: usize, now: u64) -> Result<(), Errno> {
+        let before = harvest.len();
+        harvest.add_from_kernel(self.number, most)?;
+        let next = if harvest.len() == before { now.saturating_add(LOOK_EVERY) } else { 0 };
+        self.instance.look_at.store(next, Ordering::Relaxed);
+        Ok(())
     }
 
     /// This thread sleeps no more.
