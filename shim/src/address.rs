@@ -31,6 +31,16 @@ impl Raw {
         Ok(raw)
     }
 
+    /// It is too short for its family.
+    pub(crate) fn is_short(&self) -> bool {
+        let family = i32::from(u16::from_ne_bytes([self.bytes[0], self.bytes[1]]));
+        match family {
+            libc::AF_INET => self.length < IPV4_LENGTH,
+            libc::AF_INET6 => self.length < IPV6_LENGTH - 4,
+            _ => false,
+        }
+    }
+
     /// The IPv4 endpoint it names, if it does.
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         let b = &self.bytes;

@@ -1,6 +1,8 @@
 //! connect(): where an undecided socket becomes ours or the kernel's, and what the call answers after that.
 
-use stack::socket::{self, Placement, Reason, SocketRef};
+use stack::control::Ask;
+use stack::ip::net::Addr;
+use stack::socket::{self, Endpoint, Placement, Reason, SocketRef};
 
 use crate::address::Raw;
 use crate::blocking::{Wait, wait};
@@ -10,7 +12,7 @@ use crate::log::{self, Level};
 use crate::signals::{EndedBy, Mark};
 use crate::sockets::{connection, decide, decide_ours, release, undecided_again, with_socket};
 use crate::turn::{errno, now, turn, turn_at};
-use crate::{settings, startup};
+use crate::{control, settings, startup};
 
 /// The program's own call, for the kernel.
 fn to_kernel(fd: i32, raw: &Raw) -> Outcome {
@@ -24,6 +26,11 @@ pub(crate) fn first(fd: i32, undecided: Undecided, raw: &Raw) -> Outcome {
     match begin(fd, undecided, raw) {
         Ok(place) => {
             decide_ours(fd, entry, Entry::Connection(place));
+            let socket = SocketRef::Connection(connection(place));
+            if with_socket(place, socket, |socket| socket.nonblocking != 0)? {
+                // LINUX: never finished at once, even if the peer's answer is here already.
+                return Err(Errno::INPROGRESS);
+            }
             conclude(fd, entry, place, Errno::INPROGRESS)
         }
         Err(Declined::To(why)) => {
@@ -51,6 +58,9 @@ fn begin(fd: i32, undecided: Undecided, raw: &Raw) -> Result<Place, Declined> {
     if family != expected {
         return Err(Declined::ForNow);
     }
+    if raw.is_short() {
+        return Err(Declined::ForNow);
+    }
     let remote = raw.endpoint().ok_or(Declined::To("it is IPv6"))?;
     if remote.0.is_any() || remote.0.is_multicast_or_broadcast() || remote.1 == 0 {
         return Err(Declined::To("the address names no single peer"));
@@ -68,9 +78,13 @@ fn begin(fd: i32, undecided: Undecided, raw: &Raw) -> Result<Place, Declined> {
     }
     let bound = if undecided.is_bound { crate::listen::bound(fd).ok() } else { None };
     let bound = bound.filter(|(addr, port)| !addr.is_any() || *port != 0);
-    if bound.is_some_and(|(_, port)| port != 0) {
-        return Err(Declined::To("it is bound to a port of its own"));
-    }
+    // A port of its own is steered here for as long as the region has a connection on it.
+    let claim = match bound {
+        Some((_, port)) if port != 0 => {
+            Some(Claim::stake(fd).ok_or(Declined::To("the keeper does not grant its port"))?)
+        }
+        _ => None,
+    };
     let shadow = if undecided.has_options { settings::read(fd) } else { settings::untouched(fd) };
     let opened = turn(0, |s, now| match socket::connect(s, bound, remote, &shadow.settings, now) {
         Ok(Placement::Ours(connection)) => {
@@ -90,8 +104,26 @@ fn begin(fd: i32, undecided: Undecided, raw: &Raw) -> Result<Place, Declined> {
         Ok(Placement::Kernel(reason)) => Err(Declined::To(reason.text())),
         Err(error) => Err(Declined::Failed(errno(error))),
     });
+    drop(claim);
     let handle = opened.map_err(Declined::Failed)??;
     Ok(Place { shard: 0, ipv6: undecided.ipv6, handle })
+}
+
+/// The keeper steers the port; dropped, it does so until nothing of the region uses the port any more.
+struct Claim(Endpoint);
+
+impl Claim {
+    fn stake(fd: i32) -> Option<Claim> {
+        let (reply, _) = control::ask(Ask::Claim, &[], Some(fd)).ok()?;
+        let [addr, port, ..] = reply.args;
+        Some(Claim((Addr(addr), port as u16)))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        crate::listen::give_back(self.0);
+    }
 }
 
 /// connect() on a connection: how the attempt went, waiting for its end if the socket blocks.
@@ -145,7 +177,7 @@ fn conclude(fd: i32, undecided: Entry, place: Place, unfinished: Errno) -> Outco
             Err(stack::Error::Already) if !blocking => return Err(unfinished),
             // LINUX: the time is up, and the attempt goes on.
             Err(stack::Error::Already) if waited && deadline.is_some_and(|end| now() >= end) => {
-                return Err(Errno::INPROGRESS);
+                return Err(unfinished);
             }
             Err(stack::Error::Already) => {
                 let events = libc::EPOLLOUT as u32;

@@ -29,6 +29,21 @@ pub(crate) fn bound(fd: i32) -> Result<Endpoint, Errno> {
     raw.endpoint().ok_or(Errno::AFNOSUPPORT)
 }
 
+/// bind(): the kernel knows nothing of our connections, on whose ports nothing else must be bound.
+pub(crate) fn check_port_is_free(fd: i32, given: &Raw) -> Result<(), Errno> {
+    let (Some(stack), Some(at)) = (startup::stack(), given.endpoint()) else { return Ok(()) };
+    if at.1 == 0 {
+        return Ok(());
+    }
+    let reuse = settings::reuses_address(fd);
+    for shard in 0..stack.shard_count() as u8 {
+        if turn(shard, |s, _| socket::is_port_in_use(s, at, reuse))? {
+            return Err(Errno::ADDRINUSE);
+        }
+    }
+    Ok(())
+}
+
 /// listen() on an undecided socket: the kernel first, which judges it; then we.
 pub(crate) fn first(fd: i32, undecided: Undecided, backlog: c_int) -> Outcome {
     to_kernel(fd, backlog)?;

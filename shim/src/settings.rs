@@ -27,6 +27,7 @@ pub(crate) fn read(fd: i32) -> Shadow {
         no_delay: (tcp(libc::TCP_NODELAY) != 0).into(),
         cork: (tcp(libc::TCP_CORK) != 0).into(),
         keep_alive: (socket(libc::SO_KEEPALIVE) != 0).into(),
+        reuse_address: (socket(libc::SO_REUSEADDR) != 0).into(),
         // LINUX: quick ACK mode is a matter of the moment; a fresh socket reports 1 whether or not it was asked for.
         quick_ack: default.quick_ack,
         linger: (linger_on != 0).into(),
@@ -131,6 +132,7 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
         (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => into.not_sent_low_water = not_sent(value),
         (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => into.max_segment = value,
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => into.keep_alive = on,
+        (libc::SOL_SOCKET, libc::SO_REUSEADDR) => into.reuse_address = on,
         (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => into.receive_low_water = value.max(1),
         (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_SNDBUFFORCE) => into.send_buffer = value,
         (libc::SOL_SOCKET, libc::SO_RCVBUF | libc::SO_RCVBUFFORCE) => into.receive_buffer = value,
@@ -164,6 +166,7 @@ pub(crate) fn number_of(settings: &Settings, level: c_int, name: c_int) -> Optio
             return set(settings.not_sent_low_water, default.not_sent_low_water);
         }
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keep_alive.into(),
+        (libc::SOL_SOCKET, libc::SO_REUSEADDR) => settings.reuse_address.into(),
         (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => settings.receive_low_water,
         (libc::SOL_SOCKET, libc::SO_SNDBUF) => return set(settings.send_buffer, default.send_buffer),
         (libc::SOL_SOCKET, libc::SO_RCVBUF) => return set(settings.receive_buffer, default.receive_buffer),
@@ -176,6 +179,10 @@ pub(crate) fn wants_kernel(fd: i32) -> bool {
     let bound_to_device = option::<u8, 16>(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE);
     bound_to_device.is_ok_and(|name| name.first().is_some_and(|&byte| byte != 0))
         || number(fd, libc::SOL_IP, libc::IP_TRANSPARENT).is_ok_and(|on| on != 0)
+}
+
+pub(crate) fn reuses_address(fd: i32) -> bool {
+    number(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR).is_ok_and(|on| on != 0)
 }
 
 pub(crate) fn is_ipv6_only(fd: i32) -> bool {

@@ -19,6 +19,12 @@ struct Manner {
     timeout: u64,
 }
 
+/// Bytes moved by one try, and how many the socket wants to have moved before a call returns.
+struct Moved {
+    count: usize,
+    low_water: usize,
+}
+
 enum Direction {
     In,
     Out,
@@ -26,7 +32,7 @@ enum Direction {
 
 /// One try of a call.
 enum Try {
-    Done(usize),
+    Done(Moved),
     /// So many bytes, and it could be more if the call waited.
     Blocked(Manner),
     Failed(Errno),
@@ -89,11 +95,12 @@ pub(crate) fn receive(place: Place, to: &mut impl Sink, flags: c_int) -> Outcome
     let mut total = 0;
     loop {
         match try_receive(place, to, peek, flags)? {
-            // The end of the stream, or all there was room for.
-            Try::Done(0) => return Ok(total),
-            Try::Done(count) => {
+            // The end of the stream.
+            Try::Done(Moved { count: 0, .. }) => return Ok(total),
+            Try::Done(Moved { count, low_water }) => {
                 total += count;
-                if !wants_all || to.room() == 0 {
+                let is_enough = peek || (!wants_all && total >= low_water);
+                if is_enough || to.room() == 0 {
                     return Ok(total);
                 }
             }
@@ -120,7 +127,10 @@ fn try_receive(place: Place, to: &mut impl Sink, peek: bool, flags: c_int) -> Re
             outcome = tcp::read(s, connection, to, peek, now);
         }
         match outcome {
-            Ok(count) => Try::Done(count),
+            Ok(count) => {
+                let settings = s.connections.get(connection).map(|c| c.settings);
+                Try::Done(Moved { count, low_water: settings.map_or(1, |s| s.receive_low_water as usize) })
+            }
             Err(stack::Error::Again) => {
                 Try::Blocked(manner(s, SocketRef::Connection(connection), flags, Direction::In))
             }
@@ -136,7 +146,7 @@ pub(crate) fn send(place: Place, from: &mut impl Source, flags: c_int) -> Outcom
     let mut total = 0;
     loop {
         match try_send(place, from, flags)? {
-            Try::Done(count) => {
+            Try::Done(Moved { count, .. }) => {
                 total += count;
                 if from.remaining() == 0 || count == 0 {
                     return Ok(total);
@@ -172,7 +182,7 @@ fn try_send(place: Place, from: &mut impl Source, flags: c_int) -> Result<Try, E
             outcome = tcp::write(s, connection, from, more, now);
         }
         match outcome {
-            Ok(count) => Try::Done(count),
+            Ok(count) => Try::Done(Moved { count, low_water: 0 }),
             Err(stack::Error::Again) => {
                 Try::Blocked(manner(s, SocketRef::Connection(connection), flags, Direction::Out))
             }

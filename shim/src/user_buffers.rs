@@ -25,8 +25,14 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    pub(crate) fn one(at: *const c_void, length: usize) -> Buffers {
-        let length = length.min(MOST);
+    /// LINUX: a range that leaves the program's half of the address space is refused before anything moves.
+    pub(crate) fn one(at: *const c_void, length: usize) -> Result<Buffers, Errno> {
+        check_range(at as usize, length)?;
+        Ok(Buffers::trusted(at, length.min(MOST)))
+    }
+
+    /// Memory of our own.
+    pub(crate) fn trusted(at: *const c_void, length: usize) -> Buffers {
         Buffers {
             at: at.cast_mut().cast(),
             left_here: length,
@@ -48,6 +54,7 @@ impl Buffers {
             if piece.iov_len > isize::MAX as usize {
                 return Err(Errno::INVAL);
             }
+            check_range(piece.iov_base as usize, piece.iov_len)?;
             remaining = remaining.saturating_add(piece.iov_len).min(MOST);
         }
         Ok(Buffers {
@@ -86,6 +93,17 @@ impl Buffers {
     }
 }
 
+/// LINUX: access_ok().
+fn check_range(at: usize, length: usize) -> Result<(), Errno> {
+    const END_OF_USER_SPACE: usize = (1 << 47) - 4096;
+    match at.checked_add(length) {
+        Some(end) if end <= END_OF_USER_SPACE => Ok(()),
+        _ => Err(Errno::FAULT),
+    }
+}
+
+/// LINUX: a piece of the stream (there a buffer of the kernel's, here a frame) moves whole or not at all, so a fault in the
+/// middle of one counts as nothing.
 impl Source for Buffers {
     fn remaining(&self) -> usize {
         self.remaining
@@ -96,14 +114,13 @@ impl Source for Buffers {
         while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let Some((at, length)) = self.place(rest.len()) else { break };
             let Some(rest) = rest.get_mut(..length) else { break };
-            let copied = user_memory::copy_in(rest, at);
-            self.advance(copied);
-            done += copied;
-            if copied < length || length == 0 {
-                break;
+            if length == 0 || user_memory::copy_in(rest, at) < length {
+                return 0;
             }
+            self.advance(length);
+            done += length;
         }
-        done
+        if done == into.len() { done } else { 0 }
     }
 }
 
@@ -122,13 +139,12 @@ impl Sink for Buffers {
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             let Some((at, length)) = self.place(rest.len()) else { break };
             let Some(rest) = rest.get(..length) else { break };
-            let copied = user_memory::copy_out(at, rest);
-            self.advance(copied);
-            done += copied;
-            if copied < length || length == 0 {
-                break;
+            if length == 0 || user_memory::copy_out(at, rest) < length {
+                return 0;
             }
+            self.advance(length);
+            done += length;
         }
-        done
+        if done == bytes.len() { done } else { 0 }
     }
 }

@@ -134,7 +134,9 @@ impl File {
             flags as usize,
         ];
         // SAFETY: the kernel writes into `into`.
-        unsafe { kernel::call(libc::SYS_preadv2, arguments) }
+        let read = unsafe { kernel::call(libc::SYS_preadv2, arguments) };
+        // LINUX: a folder is nothing for sendfile().
+        read.map_err(|error| if error == Errno::ISDIR { Errno::INVAL } else { error })
     }
 
     fn advance(&mut self, by: usize) {
@@ -202,11 +204,13 @@ pub(super) unsafe fn splice(
     if count == 0 {
         return Ok(0);
     }
-    if !is_pipe(pipe)? {
-        return Err(Errno::INVAL);
-    }
-    if ours_has_offset || pipe_has_offset {
+    check_pipe(pipe, if let Way::Ours(_) = from { libc::O_RDONLY } else { libc::O_WRONLY })?;
+    if pipe_has_offset {
         return Err(Errno::SPIPE);
+    }
+    if ours_has_offset {
+        // LINUX: a socket cannot be written at a place.
+        return Err(Errno::INVAL);
     }
     match (from, to) {
         (Way::Ours(place), _) => into_pipe(place, out, count, flags),
@@ -215,12 +219,13 @@ pub(super) unsafe fn splice(
     }
 }
 
-fn is_pipe(fd: c_int) -> Result<bool, Errno> {
-    match kernel::fcntl(fd, libc::F_GETPIPE_SZ, 0) {
-        Ok(_) => Ok(true),
-        Err(Errno::BADF) => Err(Errno::BADF),
-        Err(_) => Ok(false),
+/// `fd` must be a pipe, and not be open in the `wrong` direction alone.
+fn check_pipe(fd: c_int, wrong: c_int) -> Result<(), Errno> {
+    let flags = kernel::fcntl(fd, libc::F_GETFL, 0)? as c_int;
+    if flags & libc::O_ACCMODE == wrong {
+        return Err(Errno::BADF);
     }
+    kernel::fcntl(fd, libc::F_GETPIPE_SZ, 0).map(|_| ()).map_err(|_| Errno::INVAL)
 }
 
 /// A pipe takes a write of up to this whole, or not at all.
@@ -239,7 +244,7 @@ fn into_pipe(place: Place, pipe: c_int, count: usize, flags: c_uint) -> Outcome 
         let room = bounce.get_mut(..count.saturating_sub(total).min(PIPE_BUF)).unwrap_or_default();
         let address = room.as_mut_ptr();
         let wait = if total == 0 { wait_flags(flags) } else { libc::MSG_DONTWAIT };
-        let mut buffers = Buffers::one(address.cast(), room.len());
+        let mut buffers = Buffers::trusted(address.cast(), room.len());
         let peeked = match stream::receive(place, &mut buffers, wait | libc::MSG_PEEK) {
             Ok(0) => break,
             Ok(peeked) => peeked,
@@ -254,7 +259,7 @@ fn into_pipe(place: Place, pipe: c_int, count: usize, flags: c_uint) -> Outcome 
             Ok(written) => written,
             Err(error) => return if total > 0 { Ok(total) } else { Err(error) },
         };
-        let mut gone = Buffers::one(core::ptr::null(), written).discarding();
+        let mut gone = Buffers::trusted(core::ptr::null(), written).discarding();
         stream::receive(place, &mut gone, libc::MSG_DONTWAIT)?;
         total += written;
     }

@@ -13,6 +13,7 @@ mod signals;
 mod sockets;
 mod streams;
 mod table;
+mod tcp_info;
 mod trampolines;
 mod transfer;
 

@@ -6,7 +6,7 @@
 use core::ffi::{c_int, c_void};
 
 use stack::socket::{self, Socket, SocketRef};
-use stack::tcp::{Settings, State};
+use stack::tcp::{self, Info, Settings, State};
 
 use crate::fds::{Entry, Place, Undecided};
 use crate::kernel::{self, Errno, Outcome};
@@ -15,6 +15,7 @@ use crate::turn::turn_at;
 use crate::{settings, user_memory};
 
 use super::descriptors::entry;
+use super::tcp_info;
 
 pub(super) unsafe fn setsockopt(
     fd: c_int,
@@ -71,10 +72,9 @@ pub(super) unsafe fn getsockopt(
         Entry::Connection(place) => match answer(place, level, name)? {
             Some(Answer::Number(number)) => give(&number.to_ne_bytes(), value, length),
             Some(Answer::Bytes(bytes, count)) => give(bytes.get(..count).unwrap_or_default(), value, length),
-            Some(Answer::State(state, retransmissions)) => {
-                let done = raw()?;
-                correct_info(state, retransmissions, value, length)?;
-                Ok(done)
+            Some(Answer::Info(info)) => {
+                let (bytes, count) = tcp_info::of(fd, &info);
+                give(bytes.get(..count).unwrap_or_default(), value, length)
             }
             None => raw(),
         },
@@ -85,22 +85,22 @@ pub(super) unsafe fn getsockopt(
 enum Answer {
     Number(i32),
     Bytes([u8; 16], usize),
-    /// TCP_INFO: the shadow's, with what differs put in.
-    State(State, u32),
+    Info(Info),
 }
 
 fn answer(place: Place, level: c_int, name: c_int) -> Result<Option<Answer>, Errno> {
-    turn_at(place, |s, _| {
+    turn_at(place, |s, now| {
         let handle = connection(place);
         if (level, name) == (libc::SOL_SOCKET, libc::SO_ERROR) {
             s.pump();
             let error = socket::take_error(s, SocketRef::Connection(handle));
             return Ok(Some(Answer::Number(error as i32)));
         }
-        let connection = s.connections.get(handle).ok_or(Errno::BADF)?;
         if (level, name) == (libc::IPPROTO_TCP, libc::TCP_INFO) {
-            return Ok(Some(Answer::State(connection.state, 0)));
+            s.pump();
+            return Ok(Some(Answer::Info(tcp::info(s, handle, now))));
         }
+        let connection = s.connections.get(handle).ok_or(Errno::BADF)?;
         if (level, name) == (libc::IPPROTO_TCP, libc::TCP_MAXSEG) && connection.state != State::CLOSED {
             // IPv4 and TCP headers and the timestamp option of every segment.
             let path = i32::from(connection.path.mtu).saturating_sub(52);
@@ -147,22 +147,4 @@ fn give(bytes: &[u8], value: *mut c_void, length_at: *mut libc::socklen_t) -> Ou
         return Err(Errno::FAULT);
     }
     Ok(0)
-}
-
-/// `struct tcp_info`: the state is its first byte, the count of all retransmissions its 26th word.
-fn correct_info(
-    state: State,
-    retransmissions: u32,
-    value: *mut c_void,
-    length_at: *mut libc::socklen_t,
-) -> Result<(), Errno> {
-    const TOTAL_RETRANSMISSIONS: usize = 100;
-    let room = user_memory::read(length_at)? as usize;
-    if room >= 1 {
-        user_memory::write(value.cast::<u8>(), &state.0)?;
-    }
-    if room >= TOTAL_RETRANSMISSIONS + 4 {
-        user_memory::write(value.wrapping_byte_add(TOTAL_RETRANSMISSIONS).cast(), &retransmissions)?;
-    }
-    Ok(())
 }

@@ -57,6 +57,10 @@ pub(super) unsafe fn bind(fd: c_int, address: *const libc::sockaddr, length: lib
     let raw = || unsafe { kernel::call(libc::SYS_bind, [fd as usize, address as usize, length as usize]) };
     match entry(fd) {
         entry @ Entry::Undecided(undecided) => {
+            if !undecided.is_bound {
+                let given = Raw::from_program(address.cast(), length as usize)?;
+                listening::check_port_is_free(fd, &given)?;
+            }
             let done = raw()?;
             decide(fd, entry, Entry::Undecided(Undecided { is_bound: true, ..undecided }));
             Ok(done)
@@ -158,7 +162,11 @@ pub(super) unsafe fn getpeername(
 ) -> Outcome {
     match entry(fd) {
         Entry::Connection(place) => {
-            let endpoint = turn_at(place, |s, _| socket::remote_endpoint(s, connection(place)))?;
+            let endpoint = turn_at(place, |s, _| {
+                // The peer may have ended it by a packet that nobody has looked at yet.
+                s.pump();
+                socket::remote_endpoint(s, connection(place))
+            })?;
             let endpoint = endpoint.map_err(errno)?;
             Raw::of(endpoint, place.ipv6).to_program(address.cast::<c_void>(), length).map(|()| 0)
         }

@@ -45,7 +45,7 @@ pub(super) unsafe fn read(fd: c_int, buffer: *mut c_void, length: usize) -> Outc
     let ours = |place| match length {
         // LINUX: read() of nothing is nothing, where recv() of nothing waits.
         0 => Ok(0),
-        _ => stream::receive(place, &mut Buffers::one(buffer, length), 0),
+        _ => stream::receive(place, &mut Buffers::one(buffer, length)?, 0),
     };
     transfer!(fd, ours, SYS_read, [buffer, length])
 }
@@ -67,7 +67,7 @@ pub(crate) fn check(length: usize, room: usize) {
 
 #[inline]
 pub(super) unsafe fn write(fd: c_int, buffer: *const c_void, length: usize) -> Outcome {
-    let ours = |place| stream::send(place, &mut Buffers::one(buffer, length), 0);
+    let ours = |place| stream::send(place, &mut Buffers::one(buffer, length)?, 0);
     transfer!(fd, ours, SYS_write, [buffer, length])
 }
 
@@ -154,7 +154,7 @@ pub(super) unsafe fn recvfrom(
     address_length: *mut libc::socklen_t,
 ) -> Outcome {
     let ours = |place| {
-        let received = stream::receive(place, &mut sink(buffer, length, flags), flags)?;
+        let received = stream::receive(place, &mut sink(buffer, length, flags)?, flags)?;
         if !address.is_null() {
             // LINUX: a stream's bytes have no sender; the length says so.
             Raw { bytes: [0; 128], length: 0 }.to_program(address.cast(), address_length)?;
@@ -165,9 +165,9 @@ pub(super) unsafe fn recvfrom(
 }
 
 /// LINUX: on a stream MSG_TRUNC throws away what it reads.
-pub(super) fn sink(buffer: *mut c_void, length: usize, flags: c_int) -> Buffers {
-    let buffers = Buffers::one(buffer, length);
-    if flags & libc::MSG_TRUNC != 0 { buffers.discarding() } else { buffers }
+fn sink(buffer: *mut c_void, length: usize, flags: c_int) -> Result<Buffers, Errno> {
+    let buffers = Buffers::one(buffer, length.min(isize::MAX as usize))?;
+    Ok(if flags & libc::MSG_TRUNC != 0 { buffers.discarding() } else { buffers })
 }
 
 pub(super) unsafe fn recvfrom_checked(
@@ -198,8 +198,14 @@ pub(super) unsafe fn sendto(
     address: *const libc::sockaddr,
     address_length: libc::socklen_t,
 ) -> Outcome {
-    // LINUX: a connected stream socket ignores the address.
-    let ours = |place| stream::send(place, &mut Buffers::one(buffer, length), flags);
+    let ours = |place| {
+        let mut buffers = Buffers::one(buffer, length)?;
+        if !address.is_null() {
+            // LINUX: a connected stream socket ignores the address, but reads it.
+            Raw::from_program(address.cast(), address_length as usize)?;
+        }
+        stream::send(place, &mut buffers, flags)
+    };
     opens_with_data(fd, flags);
     transfer!(fd, ours, SYS_sendto, [buffer, length, flags, address, address_length])
 }

@@ -208,9 +208,21 @@ pub fn local_endpoint(s: &Shard, socket: SocketRef) -> Option<Endpoint> {
 pub fn remote_endpoint(s: &Shard, connection: Handle<Connection>) -> Result<Endpoint, Error> {
     let c = s.connections.get(connection).ok_or(Error::BadDescriptor)?;
     match c.state {
-        State::CLOSED | State::SYN_SENT => Err(Error::NotConnected),
+        State::CLOSED | State::TIME_WAIT | State::SYN_SENT => Err(Error::NotConnected),
         _ => Ok((c.head.tuple.remote, c.head.tuple.remote_port)),
     }
+}
+
+/// Whether a socket that is to be bound to `at` would be in the way of a connection there. Listeners are not looked at: their
+/// shadows hold their ports in the kernel. LINUX: both must have SO_REUSEADDR; what is in TIME_WAIT is taken to have it.
+pub fn is_port_in_use(s: &Shard, at: Endpoint, reuse: bool) -> bool {
+    let covers = |tuple: &Tuple| tuple.local_port == at.1 && (at.0.is_any() || at.0 == tuple.local);
+    let mut connections = s.connections.live().filter_map(|h| s.connections.get(h));
+    let in_way = |c: &Connection| {
+        c.state != State::CLOSED && covers(&c.head.tuple) && !(reuse && c.settings.reuse_address != 0)
+    };
+    let mut time_waits = s.time_waits.live().filter_map(|h| s.time_waits.get(h));
+    connections.any(in_way) || (!reuse && time_waits.any(|t| covers(&t.head.tuple)))
 }
 
 /// SO_ERROR: the pending error, which is cleared by asking.

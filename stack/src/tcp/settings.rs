@@ -16,7 +16,9 @@ pub struct Settings {
     pub quick_ack: u8,
     /// 1 for SO_LINGER with l_onoff set.
     pub linger: u8,
-    pub pad: [u8; 3],
+    /// 1 for SO_REUSEADDR: another socket may be bound to the port that this one is still using.
+    pub reuse_address: u8,
+    pub pad: [u8; 2],
     /// Seconds of SO_LINGER.
     pub linger_time: u32,
     /// Bytes of SO_SNDBUF and SO_RCVBUF, as getsockopt shows them.
@@ -47,7 +49,8 @@ impl Default for Settings {
             keep_alive: 0,
             quick_ack: 0,
             linger: 0,
-            pad: [0; 3],
+            reuse_address: 0,
+            pad: [0; 2],
             linger_time: 0,
             send_buffer: 1 << 20,
             receive_buffer: 1 << 20,
