@@ -36,6 +36,7 @@ pub(crate) struct Vigil<'a> {
     mask: Option<u64>,
     /// How many were on watch already.
     rank: u32,
+    spin: u64,
     spin_until: u64,
     /// Nobody will tell of an event: look again soon.
     unwatched: bool,
@@ -55,7 +56,7 @@ impl<'a> Vigil<'a> {
     pub(crate) fn begin(stack: &'a Stack, mark: &'a Mark, deadline: Option<u64>, mask: Option<u64>) -> Self {
         let bell = bell::mine();
         let slot = bell.and_then(|(waker, _)| stack.region.wakers().get(usize::from(waker.0)));
-        let spin = profile::current().spin;
+        let spin = profile::spin();
         let spin = if mask.is_some() { spin.min(MASKED_SPIN) } else { spin };
         let mut rank = 0;
         for shard in 0..stack.shard_count() {
@@ -67,7 +68,7 @@ impl<'a> Vigil<'a> {
             process.on_watch.fetch_add(1, Ordering::Relaxed);
         }
         let spin_until = now().saturating_add(spin);
-        Vigil { stack, bell, slot, mark, deadline, mask, rank, spin_until, unwatched: false }
+        Vigil { stack, bell, slot, mark, deadline, mask, rank, spin, spin_until, unwatched: false }
     }
 
     pub(crate) fn waker(&self) -> WakerId {
@@ -125,9 +126,14 @@ impl<'a> Vigil<'a> {
     pub(crate) fn pause(&mut self, other: Kernel<'_>) -> Result<bool, Errno> {
         let begin = now();
         let turn = if matches!(other, Kernel::Nothing) { u64::MAX } else { begin.saturating_add(SPIN_TURN) };
-        if self.spin(begin, turn.min(self.spin_until)) || turn < self.spin_until {
+        if self.spin(begin, turn.min(self.spin_until)) {
+            profile::learn(self.spin, true);
             return Ok(false);
         }
+        if turn < self.spin_until {
+            return Ok(false);
+        }
+        profile::learn(self.spin, false);
         // Also a handler that lets the call go on ends the sleep: it may have waited itself, with this very bell.
         let handlers = Mark::begin(EndedBy::AnyHandler);
         if self.mark.is_interrupted() {
