@@ -13,9 +13,10 @@ use stack::region::WakerSlot;
 use stack::wait::WakerId;
 
 use super::bell::{self, Bell};
-use super::profile;
+use super::profile::{self, Profile};
 use crate::kernel::{self, Errno, Outcome};
 use crate::signals::{EndedBy, Mark, interruptible_call};
+use crate::thread;
 use crate::turn::{now, turn};
 
 /// What the kernel has to say besides.
@@ -29,6 +30,7 @@ pub(crate) enum Kernel<'a> {
 
 pub(crate) struct Vigil<'a> {
     stack: &'a Stack,
+    profile: &'static Profile,
     bell: Option<(WakerId, &'static Bell)>,
     slot: Option<&'a WakerSlot>,
     mark: &'a Mark,
@@ -36,7 +38,7 @@ pub(crate) struct Vigil<'a> {
     mask: Option<u64>,
     /// How many were on watch already.
     rank: u32,
-    spin: u64,
+    begun: u64,
     spin_until: u64,
     /// Nobody will tell of an event: look again soon.
     unwatched: bool,
@@ -56,7 +58,9 @@ impl<'a> Vigil<'a> {
     pub(crate) fn begin(stack: &'a Stack, mark: &'a Mark, deadline: Option<u64>, mask: Option<u64>) -> Self {
         let bell = bell::mine();
         let slot = bell.and_then(|(waker, _)| stack.region.wakers().get(usize::from(waker.0)));
-        let spin = profile::spin();
+        let profile = profile::current();
+        let last = thread::current().last_wait.load(Ordering::Relaxed);
+        let spin = if u64::from(last) > profile.if_last { 0 } else { profile.spin };
         let spin = if mask.is_some() { spin.min(MASKED_SPIN) } else { spin };
         let mut rank = 0;
         for shard in 0..stack.shard_count() {
@@ -67,8 +71,9 @@ impl<'a> Vigil<'a> {
         if let Some(process) = stack.region.processes().get(usize::from(stack.me)) {
             process.on_watch.fetch_add(1, Ordering::Relaxed);
         }
-        let spin_until = now().saturating_add(spin);
-        Vigil { stack, bell, slot, mark, deadline, mask, rank, spin, spin_until, unwatched: false }
+        let begun = now();
+        let spin_until = begun.saturating_add(spin);
+        Vigil { stack, profile, bell, slot, mark, deadline, mask, rank, begun, spin_until, unwatched: false }
     }
 
     pub(crate) fn waker(&self) -> WakerId {
@@ -126,14 +131,9 @@ impl<'a> Vigil<'a> {
     pub(crate) fn pause(&mut self, other: Kernel<'_>) -> Result<bool, Errno> {
         let begin = now();
         let turn = if matches!(other, Kernel::Nothing) { u64::MAX } else { begin.saturating_add(SPIN_TURN) };
-        if self.spin(begin, turn.min(self.spin_until)) {
-            profile::learn(self.spin, true);
+        if self.spin(begin, turn.min(self.spin_until)) || turn < self.spin_until {
             return Ok(false);
         }
-        if turn < self.spin_until {
-            return Ok(false);
-        }
-        profile::learn(self.spin, false);
         // Also a handler that lets the call go on ends the sleep: it may have waited itself, with this very bell.
         let handlers = Mark::begin(EndedBy::AnyHandler);
         if self.mark.is_interrupted() {
@@ -156,6 +156,7 @@ impl<'a> Vigil<'a> {
     fn spin(&self, begin: u64, until: u64) -> bool {
         let mut time = begin;
         let mut rounds = 0u32;
+        let mut yield_at = begin.saturating_add(self.profile.yield_first);
         loop {
             if self.is_marked() || self.is_work(time) || self.mark.is_interrupted() {
                 return true;
@@ -168,6 +169,11 @@ impl<'a> Vigil<'a> {
             }
             core::hint::spin_loop();
             rounds = rounds.wrapping_add(1);
+            if time >= yield_at {
+                // SAFETY: no arguments.
+                let _ = unsafe { kernel::call(libc::SYS_sched_yield, []) };
+                yield_at = time.saturating_add(self.profile.yield_every);
+            }
             if rounds.is_multiple_of(CLOCK_EVERY) {
                 time = now();
             }
@@ -214,6 +220,8 @@ impl<'a> Vigil<'a> {
 
 impl Drop for Vigil<'_> {
     fn drop(&mut self) {
+        let waited = now().saturating_sub(self.begun);
+        thread::current().last_wait.store(u32::try_from(waited).unwrap_or(u32::MAX), Ordering::Relaxed);
         if let Some(slot) = self.slot {
             slot.disarm();
         }
