@@ -60,6 +60,10 @@ pub(crate) fn release(entry: Entry) {
     let Some((place, socket)) = socket_of(entry) else { return };
     let Some(me) = startup::stack().map(|stack| stack.me) else { return };
     let closed = turn_at(place, |s, now| {
+        if let SocketRef::Connection(_) = socket {
+            // Bytes that have come and were not read decide between FIN and RST.
+            s.pump();
+        }
         let endpoint = socket::local_endpoint(s, socket);
         let lingers = match socket {
             SocketRef::Connection(c) => {

@@ -123,7 +123,11 @@ pub(super) unsafe fn shutdown(fd: c_int, how: c_int) -> Outcome {
                 libc::SHUT_RDWR => How::Both,
                 _ => return Err(Errno::INVAL),
             };
-            let done = turn_at(place, |s, now| socket::shutdown(s, connection(place), how, now))?;
+            let done = turn_at(place, |s, now| {
+                // What has come is answered with, and not crossed by, our FIN.
+                s.pump();
+                socket::shutdown(s, connection(place), how, now)
+            })?;
             done.map(|()| 0).map_err(errno)
         }
         Entry::Listener(_) => {
