@@ -270,6 +270,17 @@ impl Net {
         None
     }
 
+    /// A new connection wants to go by a neighbour. LINUX: one that failed to answer is asked for again.
+    pub fn ask_again(&mut self, path: &Path) {
+        if let Some(entry) = self.place(path.next_hop, path.device).and_then(|i| self.neighbours.get_mut(i))
+            && entry.state == NeighbourState::FAILED
+            && entry.addr == path.next_hop
+        {
+            entry.state = NeighbourState::WANTED;
+            self.head.wanted = 1;
+        }
+    }
+
     /// The keeper's word on a neighbour.
     pub fn set_neighbour(&mut self, neighbour: Neighbour) {
         if let Some(entry) =

@@ -83,6 +83,7 @@ fn source(s: &mut Shard, bound: Option<Addr>, remote: Endpoint) -> Result<Addr, 
     if path.via == VIA_LOOPBACK {
         return if listens(s, to, port) { Ok(bound.unwrap_or(to)) } else { Err(Reason::LocalPeer) };
     }
+    s.net.ask_again(&path);
     let route = *s.net.route(to).ok_or(Reason::Route)?;
     let ifindex = s.net.devices().get(usize::from(path.device)).map(|d| d.ifindex);
     let of_device = |a: Addr| s.net.addresses().iter().any(|l| l.addr == a && Some(l.ifindex) == ifindex);
