@@ -20,8 +20,9 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn turn<R>(shard: u8, body: impl FnOnce(&mut Entered<'_>, u64) -> R) -> Result<R, Errno> {
     let stack = startup::stack().ok_or(Errno::BADF)?;
     let section = LockedSection::enter();
-    let now = now();
-    let mut entered = stack.enter(u32::from(shard), now).ok_or(Errno::BADF)?;
+    let mut entered = stack.enter(u32::from(shard), now()).ok_or(Errno::BADF)?;
+    // Not before what the last owner of the lock took for the time.
+    let now = entered.now();
     let result = body(&mut entered, now);
     entered.leave(bells::ring);
     drop(section);

@@ -92,6 +92,9 @@ impl Stack {
         let found = gate.lock(self.me, is_dead);
         // SAFETY: the gate is ours.
         let shard = unsafe { &mut *lane.shard.get() };
+        // Who waited for the lock read the clock before those who held it: time does not go back in a shard.
+        let now = now.max(shard.head.now);
+        shard.head.now = now;
         let mut entered = Entered { stack: self, lane, gate, shard, now };
         if found == LockEntry::OwnerDied {
             entered.reconcile();
@@ -146,7 +149,6 @@ impl Entered<'_> {
     /// Takes what has come, lets timers fire, sends what may go.
     pub fn pump(&mut self) -> Pumped {
         let mut pumped = Pumped::default();
-        self.shard.head.now = self.now;
         for number in 0..self.lane.links.len() {
             self.reap(number);
             pumped.frames += self.receive(number);
