@@ -64,6 +64,7 @@ static void active(int fd)
 static void passive(int fd)
 {
     step("shut");
+    await(fd, POLLRDHUP); // or both FINs cross on the way
     MUST(shutdown(fd, SHUT_WR));
     step("shut back");
     step("looked");

@@ -1,4 +1,4 @@
-// IPPROTO_IP options on TCP sockets: TOS, TTL, MTU discovery, BIND_ADDRESS_NO_PORT, FREEBIND and a few refused ones.
+// IPPROTO_IP options on TCP sockets: TOS, TTL, MTU discovery, BIND_ADDRESS_NO_PORT, FREEBIND and one that is refused.
 #include "t.h"
 
 #define SET(option, value) say_option(fd, IPPROTO_IP, #option, option, value)
@@ -21,7 +21,6 @@ static void walk(int fd)
     SET(IP_FREEBIND, 0);
     SET(IP_TRANSPARENT, 0);
     SET(IP_MINTTL, 0);
-    SET(IP_MULTICAST_TTL, 1);
     SET(9999, 1);
     unsigned char byte = 8;
     CALL(setsockopt(fd, IPPROTO_IP, IP_TOS, &byte, 1));

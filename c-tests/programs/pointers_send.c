@@ -21,7 +21,7 @@ static void active(int fd)
     step("bad in the middle");
     step("looked");
     CALL(write(fd, (void *)-4096, 10));
-    CALL(write(fd, edge - 4096, 1ul << 62));
+    CALL(write(fd, edge - 100, 1ul << 62));
     CALL(sendto(fd, "x", 1, 0, low_pointer, 16));
     step("last");
     step("looked");
