@@ -107,15 +107,20 @@ impl Sim {
     /// Lets the clock run to the next arrival or timer, and both ends do what that asks for. False when nothing is
     /// left to happen.
     pub fn step(&mut self) -> bool {
-        self.flush();
-        let arrival = self.wire.keys().next().map_or(u64::MAX, |key| key.0);
-        let timers = self.ends.iter().map(|s| s.wheel.next_deadline()).min().unwrap_or(u64::MAX);
-        let next = arrival.min(timers);
+        let next = self.next_event();
         if next == u64::MAX {
             return false;
         }
         self.run_until(next);
         true
+    }
+
+    /// When the next packet arrives or the next timer is due; `u64::MAX` for never.
+    pub fn next_event(&mut self) -> u64 {
+        self.flush();
+        let arrival = self.wire.keys().next().map_or(u64::MAX, |key| key.0);
+        let timers = self.ends.iter().map(|s| s.wheel.next_deadline()).min().unwrap_or(u64::MAX);
+        arrival.min(timers)
     }
 
     /// What happens up to `time`, as one burst.
@@ -142,10 +147,7 @@ impl Sim {
     pub fn run_for(&mut self, nanoseconds: u64) {
         let end = self.now + nanoseconds;
         loop {
-            self.flush();
-            let arrival = self.wire.keys().next().map_or(u64::MAX, |key| key.0);
-            let timers = self.ends.iter().map(|s| s.wheel.next_deadline()).min().unwrap_or(u64::MAX);
-            let next = arrival.min(timers);
+            let next = self.next_event();
             if next > end {
                 break;
             }

@@ -121,8 +121,16 @@ impl Wheel {
         while (target.wrapping_sub(self.head.now) as i32) > 0 {
             let tick = self.head.now.wrapping_add(1);
             if let Some(entry) = self.due_in_slot(timed, tick) {
-                self.disarm(timed, entry);
-                return Some(entry);
+                let slot = tick as usize % SLOTS;
+                if timed
+                    .timer(entry)
+                    .is_some_and(|link| link.is_armed() && link.tick as usize % SLOTS == slot)
+                {
+                    self.disarm(timed, entry);
+                    return Some(entry);
+                }
+                // Somebody wrote over the link: what hangs on it is lost, but the rest goes on.
+                self.empty(slot);
             }
             self.head.now = tick;
             if self.head.armed == 0 {
@@ -130,6 +138,13 @@ impl Wheel {
             }
         }
         None
+    }
+
+    fn empty(&mut self, slot: usize) {
+        if let Some(first) = self.slots.get_mut(slot) {
+            *first = 0;
+        }
+        self.head.occupied[slot / 64] &= !(1 << (slot % 64));
     }
 
     fn due_in_slot(&mut self, timed: &mut impl Timed, tick: u32) -> Option<u32> {

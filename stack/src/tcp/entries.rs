@@ -30,10 +30,12 @@ pub struct Request {
     /// When the SYN came, and when the SYN+ACK is due again, in milliseconds.
     pub(super) since: u32,
     pub(super) due: u32,
+    /// The last answer to a segment that was not the expected ACK, in milliseconds.
+    pub(super) answered: u32,
     pub(super) peer_mss: u16,
     /// Shift of the peer's windows; 255 when it does not scale.
     pub(super) scale: u8,
-    /// Low bits: times that the SYN+ACK was sent again.
+    /// Times that the SYN+ACK was sent again.
     pub(super) resent: u8,
     /// 1 when the peer's SYN had timestamps.
     pub(super) timestamps: u8,
@@ -49,9 +51,10 @@ pub struct TimeWait {
     pub(super) receive_next: Seq,
     pub(super) ts_recent: u32,
     pub(super) timestamp_offset: u32,
-    /// When it ends, in milliseconds, and when it began.
+    /// When it ends, in milliseconds.
     pub(super) until: u32,
-    pub(super) since: u32,
+    /// The last answer to a late segment, in milliseconds.
+    pub(super) answered: u32,
     /// As the last segment announced it.
     pub(super) window: u16,
     pub(super) timestamps: u8,

@@ -14,6 +14,8 @@ use crate::wire::{Flags, SegmentHeaders, Timestamps};
 const UNSCALED: u8 = u8::MAX;
 /// LINUX: net.ipv4.tcp_max_syn_backlog at its least; a listener with a short backlog gets as much.
 const LEAST_HALF_OPEN: u32 = 128;
+/// LINUX: net.ipv4.tcp_invalid_ratelimit, in milliseconds.
+pub(super) const ANSWER_INTERVAL: u32 = 500;
 
 /// A SYN for a listener.
 pub(super) fn on_syn(s: &mut Shard, listener: Handle<Listener>, segment: &Segment, now: u64) {
@@ -42,6 +44,7 @@ pub(super) fn on_syn(s: &mut Shard, listener: Handle<Listener>, segment: &Segmen
         ts_recent: said.timestamps.map_or(0, |t| t.value),
         since: milliseconds(now),
         due: 0,
+        answered: milliseconds(now).wrapping_sub(ANSWER_INTERVAL),
         peer_mss: said.mss.unwrap_or(transmit::DEFAULT_MSS),
         scale: said.window_scale.unwrap_or(UNSCALED),
         resent: 0,
@@ -150,6 +153,16 @@ pub(super) fn send_headers(s: &mut Shard, headers: &SegmentHeaders<'_>, via: u8)
     s.frames.release(frame);
 }
 
+/// Sends the SYN+ACK again because of what the peer sent; not more than once in a while, or two ends that do not
+/// understand each other would answer for ever.
+fn answer_again(s: &mut Shard, h: Handle<Request>, now: u64) {
+    let Some(r) = s.requests.get_mut(h) else { return };
+    if milliseconds(now).wrapping_sub(r.answered) >= ANSWER_INTERVAL {
+        r.answered = milliseconds(now);
+        send_syn_ack(s, h, now);
+    }
+}
+
 /// A segment for a half-open connection.
 ///
 /// LINUX: tcp_check_req().
@@ -160,7 +173,7 @@ pub(super) fn on_segment(s: &mut Shard, h: Handle<Request>, segment: &Segment, n
     let flags = segment.flags;
     // The peer has not seen our SYN+ACK yet.
     if segment.seq == r.irs && flags.only(Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN {
-        return send_syn_ack(s, h, now);
+        return answer_again(s, h, now);
     }
     if flags.has(Flags::RST) {
         if segment.seq == expected {
@@ -175,7 +188,7 @@ pub(super) fn on_segment(s: &mut Shard, h: Handle<Request>, segment: &Segment, n
         .is_some_and(|t| r.timestamps != 0 && (t.value.wrapping_sub(r.ts_recent) as i32) < 0);
     if segment.seq.is_before(expected) || segment.seq.is_after(edge) || is_old {
         s.counters.tcp_out_of_window += 1;
-        return send_syn_ack(s, h, now);
+        return answer_again(s, h, now);
     }
     if flags.has(Flags::SYN) || !flags.has(Flags::ACK) {
         return;

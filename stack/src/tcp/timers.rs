@@ -15,14 +15,18 @@ const ORPHAN_RETRIES: u32 = 8;
 const MODEL_FIRST: u64 = 200_000_000;
 const MODEL_DOUBLINGS: u32 = 9;
 const SECOND: u64 = 1_000_000_000;
+const LEAST_WAIT: u64 = 1_000_000;
+const LARGEST_WAIT: u64 = 24 * 3600 * SECOND;
 
 /// Arms the entry's timer for the earliest deadline. An armed one that is too early is left: it finds nothing due
 /// and is set again, which costs less than moving it with each segment.
-pub(super) fn set(s: &mut Shard, h: Handle<Connection>) {
+pub(super) fn set(s: &mut Shard, h: Handle<Connection>, now: u64) {
     let Some(c) = s.connections.get_mut(h) else { return };
     let t = &c.timers;
     let deadlines = [t.resend, t.ack, t.push, t.idle];
     let Some(earliest) = deadlines.into_iter().filter(|&d| d != 0).min() else { return };
+    // Neither at once, which could go on for ever, nor beyond what the wheel can tell from the past.
+    let earliest = earliest.clamp(now + LEAST_WAIT, now + LARGEST_WAIT);
     if c.timers.armed != 0 && c.timers.armed <= earliest {
         return;
     }

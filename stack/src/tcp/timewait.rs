@@ -1,6 +1,7 @@
 //! TIME_WAIT: what remains of a connection, to answer what is late.
 
 use super::connection::{Connection, Marks};
+use super::request::ANSWER_INTERVAL;
 use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::turn;
@@ -29,7 +30,7 @@ pub(super) fn enter(s: &mut Shard, h: Handle<Connection>, now: u64) {
         ts_recent: c.receive.ts_recent,
         timestamp_offset: c.timestamp_offset,
         until: 0,
-        since: milliseconds(now),
+        answered: milliseconds(now).wrapping_sub(ANSWER_INTERVAL),
         window: (c.receive_window() >> c.receive.scale.min(14)).min(u32::from(u16::MAX)) as u16,
         timestamps: u8::from(c.marks.has(Marks::TIMESTAMPS)),
         pad: 0,
@@ -86,9 +87,19 @@ pub(super) fn on_segment(s: &mut Shard, h: Handle<TimeWait>, segment: &Segment, 
     if flags.has(Flags::FIN) && segment.end() == t.receive_next {
         restart(s, h, now);
     }
-    if has_sequence || segment.seq != t.receive_next {
+    if (has_sequence || segment.seq != t.receive_next) && may_answer(s, h, now) {
         acknowledge(s, &t, segment, now);
     }
+}
+
+/// LINUX: tcp_timewait_check_oow_rate_limit(): two ends that do not understand each other must not answer for ever.
+fn may_answer(s: &mut Shard, h: Handle<TimeWait>, now: u64) -> bool {
+    let Some(t) = s.time_waits.get_mut(h) else { return false };
+    let is_due = milliseconds(now).wrapping_sub(t.answered) >= ANSWER_INTERVAL;
+    if is_due {
+        t.answered = milliseconds(now);
+    }
+    is_due
 }
 
 /// RFC 6191: a SYN that is certainly new, by its timestamp or its sequence number, ends TIME_WAIT.

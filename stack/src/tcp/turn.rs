@@ -83,7 +83,7 @@ pub(super) fn settle(s: &mut Shard, handle: Handle<Connection>, now: u64) {
     if state == State::TIME_WAIT || state.is_closed() {
         retire(s, handle);
     } else {
-        timers::set(s, handle);
+        timers::set(s, handle, now);
     }
 }
 

@@ -1,0 +1,9 @@
+//! A short run of the fuzzer, in the build that traps overflow as well.
+
+#[test]
+fn ten_thousand_hostile_inputs_break_nothing() {
+    let mut world = 0;
+    let report = fuzz::run(7, 0, 10_000, |number| world = number);
+    let report = report.unwrap_or_else(|broken| panic!("{broken}"));
+    assert!(report.segments_in > 10_000 && report.bytes_read > 0 && report.out_of_order > 0, "{report:?}");
+}
