@@ -207,8 +207,8 @@ impl Keeper {
             if let Some(gate) = self.stack.gate(index) {
                 take_off_watch(gate, on_watch);
             }
-            let now = now();
-            let Some(mut turn) = self.stack.enter(index, now) else { continue };
+            let Some(mut turn) = self.stack.enter(index, now()) else { continue };
+            let now = turn.now();
             stack::wait::drop_process(&mut turn, slot);
             stack::socket::drop_process(&mut turn, slot, now);
             self.has_errand |= self.leave(turn);

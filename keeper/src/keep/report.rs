@@ -31,7 +31,9 @@ impl Keeper {
             let live = gate.live.load(Ordering::Relaxed);
             let (on_watch, pumps) =
                 (gate.on_watch.load(Ordering::Relaxed), gate.pumps.load(Ordering::Relaxed));
-            let Some(shard) = self.stack.enter(index, now) else { continue };
+            let Some(mut shard) = self.stack.enter(index, now) else { continue };
+            // Frames that the card has done with come back with a pump; an idle shard may not have had one since.
+            shard.pump();
             let on_fill_rings = shard.frames.on_fill_rings();
             // What lies on a fill ring is free to be received into; the level there changes with every packet.
             let (free, total) = (shard.frames.available() + on_fill_rings, shard.frames.total());
