@@ -123,11 +123,8 @@ pub(super) fn enqueue(s: &mut Shard, listener: Handle<Listener>, connection: Han
 pub(super) fn accept(s: &mut Shard, listener: Handle<Listener>) -> Option<Handle<Connection>> {
     let l = s.listeners.get_mut(listener)?;
     let index = l.accept_queue.pop_front(&mut AcceptLinks(&mut s.connections))?;
-    let settings = l.settings;
     let h = s.connections.at(index)?;
-    let c = s.connections.get_mut(h)?;
-    c.listener = Handle::NONE;
-    c.settings = settings;
+    s.connections.get_mut(h)?.listener = Handle::NONE;
     Some(h)
 }
 

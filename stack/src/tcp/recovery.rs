@@ -3,7 +3,7 @@
 
 use super::connection::Phase;
 use super::turn::Turn;
-use super::{Seq, congestion};
+use super::{Seq, congestion, send_queue};
 use crate::region::FrameId;
 use crate::wire::Flags;
 
@@ -93,6 +93,19 @@ pub(super) fn enter_loss(t: &mut Turn<'_>) {
     t.c.recovery.frame = FrameId(t.c.send.queue.first);
 }
 
+/// The path takes smaller packets than we sent: all that is outstanding goes again, in smaller segments. Nothing says
+/// that the network is congested, so the window stays.
+///
+/// LINUX: tcp_simple_retransmit().
+pub(super) fn send_again_smaller(t: &mut Turn<'_>) {
+    if t.c.has_outstanding() && t.c.recovery.phase == Phase::OPEN {
+        t.c.recovery.phase = Phase::LOSS;
+        t.c.recovery.until = t.c.send.next;
+        t.c.recovery.resend = t.c.send.una;
+        t.c.recovery.frame = FrameId(t.c.send.queue.first);
+    }
+}
+
 /// Sends again, as far as the congestion window allows, what a timeout has declared lost.
 pub(super) fn resend_lost(t: &mut Turn<'_>) {
     while t.c.recovery.phase == Phase::LOSS && t.c.recovery.resend.is_before(t.c.recovery.until) {
@@ -126,6 +139,12 @@ fn resend(t: &mut Turn<'_>, frame: FrameId) -> bool {
         return false;
     }
     let carries_fin = t.c.fin_is_sent();
+    let mss = t.c.send.mss;
+    if t.frames.meta(frame).is_some_and(|m| m.payload_len > mss && m.in_flight == 0)
+        && !send_queue::split(t, frame, mss)
+    {
+        return false;
+    }
     let sent = match t.frames.meta(frame) {
         Some(meta) if meta.in_flight != 0 => {
             t.c.timers.push = t.now + CARD_WAIT;

@@ -100,8 +100,8 @@ fn drop_if_empty(t: &mut Turn<'_>, frame: FrameId) {
     }
 }
 
-/// Leaves `len` bytes in a frame that was never sent and moves the rest to a new one behind it. False without a
-/// frame.
+/// Leaves `len` bytes in a frame, which the card does not have, and moves the rest to a new one behind it. False
+/// without a frame.
 pub(super) fn split(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
     let Some(second) = t.frames.alloc(Purpose::Control) else {
         t.counters.no_frame += 1;
@@ -117,6 +117,8 @@ pub(super) fn split(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
         meta.payload = HEADROOM;
         meta.payload_len = rest;
         meta.seq = (Seq(first.seq) + u32::from(len)).0;
+        meta.sent_at = first.sent_at;
+        meta.transmissions = first.transmissions;
     }
     if let Some(meta) = t.frames.meta_mut(frame) {
         meta.payload_len = len;

@@ -1,7 +1,7 @@
 //! ICMP errors about our connections.
 
 use super::turn;
-use super::{Seq, Tuple, input};
+use super::{Seq, Tuple, input, recovery};
 use crate::Error;
 use crate::shard::{Entry, Shard};
 
@@ -36,6 +36,7 @@ pub(crate) fn unreachable(s: &mut Shard, tuple: &Tuple, seq: Seq, what: Unreacha
             if mtu >= LEAST_MTU && mtu < t.c.path.mtu {
                 t.c.path.mtu = mtu;
                 t.fit_segments();
+                recovery::send_again_smaller(t);
             }
         }
         _ if t.c.state.is_opening() => input::fail(t, error(what)),

@@ -1,5 +1,10 @@
 //! Two stacks over a simulated wire.
 
+mod ending;
+mod handshake;
 mod harness;
 mod lifecycle;
+mod network;
+mod peer;
+mod segments;
 mod transfer;
