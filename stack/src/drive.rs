@@ -31,7 +31,11 @@ pub struct Stack {
     /// The slot of this process.
     pub me: u16,
     shards: Box<[Lane]>,
+    witness: Option<Witness>,
 }
+
+/// Knows of deaths that the region does not show yet.
+pub type Witness = Box<dyn Fn(u16) -> bool + Send + Sync>;
 
 /// A shard and its links.
 struct Lane {
@@ -70,7 +74,18 @@ impl Stack {
             Lane { shard: UnsafeCell::new(shard), links: links.next().unwrap_or_default() }
         });
         let shards = lanes.collect();
-        Self { region, me, shards }
+        Self { region, me, shards, witness: None }
+    }
+
+    /// From now on `witness` is asked too whether the process that holds a lock has ended. The keeper, who else tells
+    /// everybody of deaths, would wait for ever for a second process that dies while he buries the first.
+    pub fn ask_of_deaths(&mut self, witness: Witness) {
+        self.witness = Some(witness);
+    }
+
+    fn is_dead(&self, slot: u16) -> bool {
+        self.region.processes().get(usize::from(slot)).is_none_or(|p| p.is_dead())
+            || self.witness.as_ref().is_some_and(|has_ended| has_ended(slot))
     }
 
     /// The same view for a forked child, whose slot is another. For use while no other thread is there.
@@ -87,9 +102,7 @@ impl Stack {
     pub fn enter(&self, index: u32, now: u64) -> Option<Entered<'_>> {
         let lane = self.shards.get(index as usize)?;
         let gate = self.region.gate(index)?;
-        let processes = self.region.processes();
-        let is_dead = |slot: u16| processes.get(usize::from(slot)).is_none_or(|p| p.is_dead());
-        let found = gate.lock(self.me, is_dead);
+        let found = gate.lock(self.me, |slot| self.is_dead(slot));
         // SAFETY: the gate is ours.
         let shard = unsafe { &mut *lane.shard.get() };
         // Who waited for the lock read the clock before those who held it: time does not go back in a shard.
@@ -329,7 +342,10 @@ impl Entered<'_> {
             if !after.more {
                 break;
             }
-            self.gate.lock(self.stack.me, |_| false);
+            if self.gate.lock(self.stack.me, |slot| self.stack.is_dead(slot)) == LockEntry::OwnerDied {
+                self.reconcile();
+                self.shard.recover(self.now);
+            }
             after = self.release();
         }
         // The lock is given back already.

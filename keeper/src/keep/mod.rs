@@ -1,6 +1,7 @@
 //! The keeper: one process, one thread, one loop. It holds what programs share, answers them, follows the network,
 //! drives when nobody does, and cleans up after those that ended.
 
+mod deaths;
 mod driver;
 mod journal;
 mod network;
@@ -28,6 +29,7 @@ use crate::ethtool::Unmerged;
 use crate::fault::{Fault, explain};
 use crate::lease::Lease;
 use crate::steer::Steering;
+use deaths::Deaths;
 use driver::{Driver, Waits};
 use journal::Journal;
 use network::Network;
@@ -53,6 +55,7 @@ pub(crate) struct Keeper {
     network: Network,
     wakers: Wakers,
     sessions: Sessions,
+    deaths: Deaths,
     admission: Admission,
     drivers: Vec<Driver>,
     journal: Journal,
@@ -202,6 +205,7 @@ impl Keeper {
         let region = self.stack.region.clone();
         let Some(place) = region.processes().get(usize::from(slot)) else { return };
         place.bury();
+        self.deaths.forget(slot);
         let on_watch = place.on_watch.swap(0, std::sync::atomic::Ordering::Relaxed);
         for index in 0..self.stack.shard_count() {
             if let Some(gate) = self.stack.gate(index) {

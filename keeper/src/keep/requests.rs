@@ -141,6 +141,7 @@ impl Keeper {
         }
         if let Some(session) = self.sessions.get_mut(id) {
             session.slot = Some(slot);
+            self.deaths.watch(slot, session).map_err(no_descriptors)?;
         }
         Ok(slot)
     }
@@ -195,6 +196,9 @@ impl Keeper {
             place.occupy(parent_pid);
         }
         self.listen_to(id).map_err(no_descriptors)?;
+        if let Some(session) = self.sessions.get(id) {
+            self.deaths.watch(slot, session).map_err(no_descriptors)?;
+        }
         let bell =
             self.wakers.bell(waker.into()).ok_or(Refused(Errno::IO, "the new waker is gone".into()))?;
         let mut granted = Granted::numbers([slot.into(), waker.into()]);

@@ -13,6 +13,7 @@ use stack::drive::Stack;
 use stack::link::xsk::{Mode, RingSizes, UmemArea, Xsk};
 use stack::region::{AttachError, Region, Sizes};
 
+use super::deaths::Deaths;
 use super::driver::Driver;
 use super::journal::Journal;
 use super::network::Network;
@@ -65,7 +66,10 @@ pub(crate) fn begin(setup: &Setup, in_background: bool) -> Result<Begun, Fault> 
     let ours = vec![Accelerated { device: device.clone(), first_link: 0 }];
     let network = Network::follow(netlink, ours)?;
     steering.update_local_addresses(&network.picture().local_addresses())?;
-    let stack = Stack::new(region, KEEPERS_SLOT, vec![xsks]);
+    let mut stack = Stack::new(region, KEEPERS_SLOT, vec![xsks]);
+    let deaths = Deaths::default();
+    let witness = deaths.clone();
+    stack.ask_of_deaths(Box::new(move |slot| witness.has_ended(slot)));
     if let Some(own) = stack.region.processes().first() {
         own.occupy(getpid().as_raw_nonzero().get() as u32);
     }
@@ -86,6 +90,7 @@ pub(crate) fn begin(setup: &Setup, in_background: bool) -> Result<Begun, Fault> 
         network,
         wakers: Wakers::default(),
         sessions: Sessions::default(),
+        deaths,
         admission: Admission::new(&setup.allow_uid),
         journal: Journal::new(!in_background),
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(made("an epoll instance"))?,

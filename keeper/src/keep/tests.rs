@@ -233,6 +233,25 @@ fn a_program_that_dies_inside_the_lock_holds_nobody_up() {
 }
 
 #[test]
+fn the_keeper_hears_of_a_death_while_it_waits_for_the_lock_that_the_dead_took_along() {
+    let Some(_rig) = Rig::up() else { return };
+    let _keeper = Running::start();
+    let (first, second) = (Program::attach(), Program::attach());
+    let region = second.stack.region.clone();
+    let holder = second.slot;
+    core::mem::forget(second.stack.enter(0, now()).expect("shard 0"));
+    let slot = usize::from(first.slot);
+    drop(first);
+    // The keeper buries the first by now, and waits for the lock.
+    eventually("it is being buried", || region.processes()[slot].is_dead());
+    drop(second);
+    eventually("both are gone", || {
+        [slot, usize::from(holder)].iter().all(|&s| region.processes()[s].is_vacant())
+    });
+    assert_eq!(counter("recoveries"), 1);
+}
+
+#[test]
 fn the_keeper_resolves_the_neighbour_that_the_stack_waits_for() {
     let Some(rig) = Rig::up() else { return };
     let _keeper = Running::start();
