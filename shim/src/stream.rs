@@ -2,10 +2,12 @@
 
 use core::ffi::c_int;
 
+use stack::drive::Entered;
+use stack::shard::Shard;
 use stack::socket::{Sink, SocketRef, Source};
 use stack::tcp;
 
-use crate::blocking::{Wait, wait};
+use crate::blocking::{Wait, attempt};
 use crate::fds::Place;
 use crate::kernel::{self, Errno, Outcome};
 use crate::signals::{EndedBy, Mark};
@@ -38,7 +40,7 @@ enum Try {
     Failed(Errno),
 }
 
-fn manner(s: &stack::shard::Shard, socket: SocketRef, flags: c_int, direction: Direction) -> Manner {
+fn manner(s: &Shard, socket: SocketRef, flags: c_int, direction: Direction) -> Manner {
     let Some(socket) = s.socket(socket) else { return Manner { blocking: false, timeout: 0 } };
     Manner {
         blocking: socket.nonblocking == 0 && flags & libc::MSG_DONTWAIT == 0,
@@ -66,7 +68,14 @@ impl Patience {
         }
     }
 
-    fn wait(&mut self, place: Place, events: c_int, manner: &Manner) -> Result<(), Errno> {
+    /// Waits until `body` gives something.
+    fn attempt<R>(
+        &mut self,
+        place: Place,
+        events: c_int,
+        manner: &Manner,
+        body: impl FnMut(&mut Entered<'_>, u64) -> Option<R>,
+    ) -> Result<R, Errno> {
         let mark = if manner.timeout == 0 {
             &self.unless_restarting
         } else {
@@ -75,7 +84,8 @@ impl Patience {
             &self.any
         };
         let socket = SocketRef::Connection(connection(place));
-        wait(&Wait { place, socket, events: events as u32, also: None, deadline: self.deadline }, mark)
+        let wait = Wait { place, socket, events: events as u32, also: None, deadline: self.deadline };
+        attempt(&wait, mark, body)?.ok_or(Errno::BADF)
     }
 }
 
@@ -93,8 +103,9 @@ pub(crate) fn receive(place: Place, to: &mut impl Sink, flags: c_int) -> Outcome
     let wants_all = flags & libc::MSG_WAITALL != 0 && !peek;
     let mut patience = Patience::begin();
     let mut total = 0;
+    let mut outcome = try_receive(place, to, peek, flags)?;
     loop {
-        match try_receive(place, to, peek, flags)? {
+        outcome = match outcome {
             // The end of the stream.
             Try::Done(Moved { count: 0, .. }) => return Ok(total),
             Try::Done(Moved { count, low_water }) => {
@@ -103,14 +114,17 @@ pub(crate) fn receive(place: Place, to: &mut impl Sink, flags: c_int) -> Outcome
                 if is_enough || to.room() == 0 {
                     return Ok(total);
                 }
+                try_receive(place, to, peek, flags)?
             }
             Try::Failed(error) => return if total > 0 { Ok(total) } else { Err(error) },
             Try::Blocked(manner) => {
                 if !manner.blocking {
                     return if total > 0 { Ok(total) } else { Err(Errno::AGAIN) };
                 }
-                if let Err(error) = patience.wait(place, libc::EPOLLIN | libc::EPOLLRDHUP, &manner) {
-                    return if total > 0 { Ok(total) } else { Err(error) };
+                let events = libc::EPOLLIN | libc::EPOLLRDHUP;
+                match patience.attempt(place, events, &manner, |s, now| take(s, place, to, peek, now)) {
+                    Ok(outcome) => outcome,
+                    Err(error) => return if total > 0 { Ok(total) } else { Err(error) },
                 }
             }
         }
@@ -120,37 +134,43 @@ pub(crate) fn receive(place: Place, to: &mut impl Sink, flags: c_int) -> Outcome
 /// What is there is taken at once; only if nothing is, the card is asked.
 fn try_receive(place: Place, to: &mut impl Sink, peek: bool, flags: c_int) -> Result<Try, Errno> {
     turn_at(place, |s, now| {
-        let connection = connection(place);
-        let mut outcome = tcp::read(s, connection, to, peek, now);
-        if outcome == Err(stack::Error::Again) {
+        let taken = take(s, place, to, peek, now).or_else(|| {
             s.pump();
-            outcome = tcp::read(s, connection, to, peek, now);
-        }
-        match outcome {
-            Ok(count) => {
-                let settings = s.connections.get(connection).map(|c| c.settings);
-                Try::Done(Moved { count, low_water: settings.map_or(1, |s| s.receive_low_water as usize) })
-            }
-            Err(stack::Error::Again) => {
-                Try::Blocked(manner(s, SocketRef::Connection(connection), flags, Direction::In))
-            }
-            Err(error) => Try::Failed(errno(error)),
-        }
+            take(s, place, to, peek, now)
+        });
+        let socket = SocketRef::Connection(connection(place));
+        taken.unwrap_or_else(|| Try::Blocked(manner(s, socket, flags, Direction::In)))
     })
+}
+
+/// None while there is nothing to take.
+fn take(s: &mut Entered<'_>, place: Place, to: &mut impl Sink, peek: bool, now: u64) -> Option<Try> {
+    let connection = connection(place);
+    match tcp::read(s, connection, to, peek, now) {
+        Ok(count) => {
+            let low_water = s.connections.get(connection).map_or(1, |c| c.settings.receive_low_water);
+            Some(Try::Done(Moved { count, low_water: low_water as usize }))
+        }
+        Err(stack::Error::Again) => None,
+        Err(error) => Some(Try::Failed(errno(error))),
+    }
 }
 
 /// send() and all its forms.
 pub(crate) fn send(place: Place, from: &mut impl Source, flags: c_int) -> Outcome {
     // LINUX: urgent data is sent as ordinary data that is pointed at. We do not point: a gap.
+    let more = flags & libc::MSG_MORE != 0;
     let mut patience = Patience::begin();
     let mut total = 0;
+    let mut outcome = try_send(place, from, more, flags)?;
     loop {
-        match try_send(place, from, flags)? {
+        outcome = match outcome {
             Try::Done(Moved { count, .. }) => {
                 total += count;
                 if from.remaining() == 0 || count == 0 {
                     return Ok(total);
                 }
+                try_send(place, from, more, flags)?
             }
             Try::Failed(_) if total > 0 => return Ok(total),
             Try::Failed(error) => {
@@ -163,32 +183,44 @@ pub(crate) fn send(place: Place, from: &mut impl Source, flags: c_int) -> Outcom
                 if !manner.blocking {
                     return if total > 0 { Ok(total) } else { Err(Errno::AGAIN) };
                 }
-                if let Err(error) = patience.wait(place, libc::EPOLLOUT, &manner) {
-                    return if total > 0 { Ok(total) } else { Err(error) };
+                // LINUX: not for every byte of room, but when a good part is free.
+                let put = |s: &mut Entered<'_>, now| {
+                    if is_writable(s, place) { put(s, place, from, more, now) } else { None }
+                };
+                match patience.attempt(place, libc::EPOLLOUT, &manner, put) {
+                    Ok(outcome) => outcome,
+                    Err(error) => return if total > 0 { Ok(total) } else { Err(error) },
                 }
             }
         }
     }
 }
 
-fn try_send(place: Place, from: &mut impl Source, flags: c_int) -> Result<Try, Errno> {
+fn try_send(place: Place, from: &mut impl Source, more: bool, flags: c_int) -> Result<Try, Errno> {
     turn_at(place, |s, now| {
-        let connection = connection(place);
-        let more = flags & libc::MSG_MORE != 0;
-        let mut outcome = tcp::write(s, connection, from, more, now);
-        if outcome == Err(stack::Error::Again) {
+        let written = put(s, place, from, more, now).or_else(|| {
             // Acknowledgements may have come that make room.
             s.pump();
-            outcome = tcp::write(s, connection, from, more, now);
-        }
-        match outcome {
-            Ok(count) => Try::Done(Moved { count, low_water: 0 }),
-            Err(stack::Error::Again) => {
-                Try::Blocked(manner(s, SocketRef::Connection(connection), flags, Direction::Out))
-            }
-            Err(error) => Try::Failed(errno(error)),
-        }
+            put(s, place, from, more, now)
+        });
+        let socket = SocketRef::Connection(connection(place));
+        written.unwrap_or_else(|| Try::Blocked(manner(s, socket, flags, Direction::Out)))
     })
+}
+
+fn is_writable(s: &Shard, place: Place) -> bool {
+    let bits = (libc::EPOLLOUT | libc::EPOLLERR | libc::EPOLLHUP) as u32;
+    let connection = connection(place);
+    s.connections.get(connection).is_none() || tcp::readiness(s, connection) & bits != 0
+}
+
+/// None while there is no room.
+fn put(s: &mut Entered<'_>, place: Place, from: &mut impl Source, more: bool, now: u64) -> Option<Try> {
+    match tcp::write(s, connection(place), from, more, now) {
+        Ok(count) => Some(Try::Done(Moved { count, low_water: 0 })),
+        Err(stack::Error::Again) => None,
+        Err(error) => Some(Try::Failed(errno(error))),
+    }
 }
 
 /// How many bytes the connection takes right now.
@@ -210,7 +242,7 @@ pub(crate) fn await_space(place: Place) -> Result<bool, Errno> {
     let socket = SocketRef::Connection(connection(place));
     let manner = turn_at(place, |s, _| manner(s, socket, 0, Direction::Out))?;
     if manner.blocking {
-        patience.wait(place, libc::EPOLLOUT, &manner)?;
+        patience.attempt(place, libc::EPOLLOUT, &manner, |s, _| is_writable(s, place).then_some(()))?;
     }
     Ok(manner.blocking)
 }

@@ -7,6 +7,7 @@ mod vigil;
 pub(crate) use bell::in_child;
 pub(crate) use vigil::{Kernel, Vigil};
 
+use stack::drive::Entered;
 use stack::socket::{self, SocketRef};
 use stack::wait::{Sleep, events, notify, unwatch, watch};
 
@@ -30,6 +31,21 @@ pub(crate) struct Wait {
 
 /// Returns when an event may be there; `AGAIN` at the deadline, `INTR` when a handler ended the call.
 pub(crate) fn wait(wait: &Wait, mark: &Mark) -> Result<(), Errno> {
+    let wanted = wait.events | events::ERR | events::HUP;
+    attempt(wait, mark, |s, _| {
+        let gone = s.socket(wait.socket).is_none();
+        (gone || socket::readiness(s, wait.socket) & wanted != 0).then_some(())
+    })
+    .map(|done| done.unwrap_or(()))
+}
+
+/// Waits until `body` gives something. It is tried after each pump, in the same turn, so that what a packet
+/// brings is taken by the turn that takes the packet. None: the kernel's descriptor is ready.
+pub(crate) fn attempt<R>(
+    wait: &Wait,
+    mark: &Mark,
+    mut body: impl FnMut(&mut Entered<'_>, u64) -> Option<R>,
+) -> Result<Option<R>, Errno> {
     let stack = startup::stack().ok_or(Errno::BADF)?;
     let shard = wait.place.shard;
     let mut vigil = Vigil::begin(stack, mark, wait.deadline, None);
@@ -40,18 +56,20 @@ pub(crate) fn wait(wait: &Wait, mark: &Mark) -> Result<(), Errno> {
     let mut entry: Option<Sleep> = None;
     let ended = loop {
         vigil.look();
-        let is_ready = turn_at(wait.place, |s, _| {
+        let done = turn_at(wait.place, |s, now| {
             s.pump();
-            if s.socket(wait.socket).is_none() || socket::readiness(s, wait.socket) & wanted != 0 {
-                return true;
-            }
-            if entry.is_none() {
+            let done = body(s, now);
+            if done.is_some() {
+                if let Some(entry) = entry.take() {
+                    unwatch(s, entry);
+                }
+            } else if entry.is_none() {
                 entry = watch(s, wait.socket, asked, vigil.waker());
             }
-            false
+            done
         })?;
-        if is_ready {
-            break Ok(());
+        if done.is_some() {
+            return Ok(done);
         }
         if entry.is_none() {
             vigil.unwatched();
@@ -68,7 +86,7 @@ pub(crate) fn wait(wait: &Wait, mark: &Mark) -> Result<(), Errno> {
         };
         vigil.drive_others(1 << (shard & 63));
         match kernel_is_ready {
-            Ok(true) => break Ok(()),
+            Ok(true) => break Ok(None),
             Ok(false) => {}
             Err(error) => break Err(error),
         }
