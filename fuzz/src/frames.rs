@@ -125,7 +125,7 @@ fn crafted(dice: &mut Dice, seen: &[u8]) -> Option<Vec<u8>> {
     };
     let mut packet = vec![0; 94];
     headers.write(&mut packet)?;
-    let mut packet = packet.split_off(94 - headers.len());
+    let mut packet = packet.split_off(94 - headers.byte_len());
     packet.extend(payload);
     Some(packet)
 }

@@ -141,7 +141,7 @@ pub(super) fn send_headers(s: &mut Shard, headers: &SegmentHeaders<'_>, via: u8)
         s.counters.no_frame += 1;
         return;
     };
-    let len = headers.len() as u16;
+    let len = headers.byte_len() as u16;
     let room = s.frames.chunk_mut(frame).get_mut(..usize::from(HEADROOM));
     if room.and_then(|room| headers.write(room)).is_some() {
         if let Some(meta) = s.frames.meta_mut(frame) {

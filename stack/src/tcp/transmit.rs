@@ -140,7 +140,7 @@ impl Turn<'_> {
             payload_len: meta.payload_len,
             payload_sum: meta.sum,
         };
-        let header_len = headers.len() as u16;
+        let header_len = headers.byte_len() as u16;
         let payload = meta.payload;
         meta.start = payload.saturating_sub(header_len);
         meta.len = header_len + meta.payload_len;

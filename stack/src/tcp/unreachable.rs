@@ -32,13 +32,12 @@ pub(crate) fn unreachable(s: &mut Shard, tuple: &Tuple, seq: Seq, what: Unreacha
     }
     s.counters.icmp_errors += 1;
     let _ = turn::act(s, h, now, |t| match what {
-        Unreachable::TooBig(mtu) => {
-            if mtu >= LEAST_MTU && mtu < t.c.path.mtu {
-                t.c.path.mtu = mtu;
-                t.fit_segments();
-                recovery::send_again_smaller(t);
-            }
+        Unreachable::TooBig(mtu) if mtu >= LEAST_MTU && mtu < t.c.path.mtu => {
+            t.c.path.mtu = mtu;
+            t.fit_segments();
+            recovery::send_again_smaller(t);
         }
+        Unreachable::TooBig(_) => {}
         _ if t.c.state.is_opening() => input::fail(t, error(what)),
         _ => {}
     });

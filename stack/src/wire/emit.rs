@@ -32,7 +32,7 @@ const FIXED: usize = ETHERNET_LEN + IPV4_LEN + TCP_LEN;
 const TIME_TO_LIVE: u8 = 64;
 
 impl SegmentHeaders<'_> {
-    pub fn len(&self) -> usize {
+    pub fn byte_len(&self) -> usize {
         FIXED + self.options.len()
     }
 
