@@ -3,8 +3,8 @@
 //! A thread that waits in a call is *on watch*: it sleeps on the rings itself, and the keeper must not race it. A
 //! program that computes is not, and then somebody has to acknowledge, retransmit and accept in its place.
 //!
-//! - *Ticking*: turns are being taken. Once a millisecond the keeper looks whether packets lie there that nobody took in
-//!   the whole tick, nobody being on watch; if so it drives, and goes to sleep.
+//! - *Ticking*: turns are being taken. Every millisecond, or every few while the turns follow one another, the keeper looks
+//!   whether packets lie there that nobody took in the whole tick, nobody being on watch; if so it drives, and goes to sleep.
 //! - *Asleep*: until somebody takes a turn (who then rings, as `Gate::keeper_parked` asks), a timer is due, or, while nobody
 //!   is on watch, a packet comes. An idle system stays here.
 
@@ -19,6 +19,7 @@ use super::wakers::Wakers;
 pub(crate) struct Driver {
     shard: u32,
     mode: Mode,
+    tick: u64,
     /// `Gate::pumps` when we last looked.
     pumps: u32,
     /// Ticks in which nothing happened.
@@ -48,7 +49,16 @@ pub(crate) struct Waits {
 
 impl Driver {
     pub(crate) fn new(shard: u32) -> Driver {
-        Driver { shard, mode: Mode::Ticking, pumps: 0, quiet: 0, neglected: 0, next_look: 0, asked: false }
+        Driver {
+            shard,
+            mode: Mode::Ticking,
+            tick: TICK,
+            pumps: 0,
+            quiet: 0,
+            neglected: 0,
+            next_look: 0,
+            asked: false,
+        }
     }
 
     /// Looks, and drives if nobody else does. `rung`: a program rang the keeper's bell. `has_listeners`: connections may
@@ -75,9 +85,10 @@ impl Driver {
     }
 
     fn tick(&mut self, stack: &Stack, gate: &Gate, wakers: &Wakers, now: u64) {
-        self.next_look = now + TICK;
         let pumps = gate.pumps.load(Ordering::Relaxed);
         let somebody_drives = core::mem::replace(&mut self.pumps, pumps) != pumps;
+        self.tick = if somebody_drives { (self.tick * 2).min(LONGEST_TICK) } else { TICK };
+        self.next_look = now + self.tick;
         if somebody_drives {
             (self.quiet, self.neglected) = (0, 0);
             return;
@@ -161,7 +172,7 @@ impl Driver {
 
     fn wake_up(&mut self, gate: &Gate, now: u64) {
         gate.keeper_parked.store(0, Ordering::Relaxed);
-        (self.mode, self.next_look, self.quiet) = (Mode::Ticking, now + TICK, 0);
+        (self.mode, self.tick, self.next_look, self.quiet) = (Mode::Ticking, TICK, now + TICK, 0);
         self.pumps = gate.pumps.load(Ordering::Relaxed);
     }
 }
@@ -177,6 +188,8 @@ const fn nanoseconds(time: Duration) -> u64 {
 }
 
 const TICK: u64 = nanoseconds(Duration::from_millis(1));
+/// Wakes cost those who drive: a thread that spins is interrupted by each.
+const LONGEST_TICK: u64 = nanoseconds(Duration::from_millis(4));
 const GRACE: u64 = nanoseconds(Duration::from_millis(3));
 const GLANCE: u64 = nanoseconds(Duration::from_millis(100));
 /// A deadline that stays in the past (somebody scribbled over it) must not make the keeper spin.
@@ -257,6 +270,10 @@ mod tests {
             clocked.next(false);
             assert_eq!(clocked.driver.mode, Mode::Ticking);
         }
+        assert_eq!(clocked.driver.tick, LONGEST_TICK);
+        clocked.next(false);
+        clocked.next(false);
+        assert_eq!(clocked.driver.tick, TICK, "it looks more often as soon as nobody drives");
     }
 
     #[test]

@@ -36,7 +36,8 @@ impl Keeper {
             shard.pump();
             let on_fill_rings = shard.frames.on_fill_rings();
             // What lies on a fill ring is free to be received into; the level there changes with every packet.
-            let (free, total) = (shard.frames.available() + on_fill_rings, shard.frames.total());
+            let (free, total) =
+                (shard.frames.available().saturating_add(on_fill_rings), shard.frames.total());
             let counters = *shard.counters;
             let slabs = [
                 ("requests", shard.requests.in_use()),
