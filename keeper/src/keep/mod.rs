@@ -73,6 +73,7 @@ pub(crate) struct Keeper {
     lingers: Option<Duration>,
     idle_since: Option<u64>,
     sweep_at: u64,
+    sweep_pause: u64,
 }
 
 /// What the loop waits for, as epoll's 64 bits: the kind above, a number below.
@@ -225,7 +226,14 @@ impl Keeper {
             self.wakers.take_back(region.wakers(), waker);
         }
         self.ports.release_all_of(slot);
+        self.sweep_soon();
         place.vacate();
+    }
+
+    /// A port was let go: whoever gets it from the kernel next must get its packets.
+    fn sweep_soon(&mut self) {
+        self.sweep_at = 0;
+        self.sweep_pause = FIRST_SWEEP_PAUSE;
     }
 
     /// Ends a turn of the keeper's own. True if the turn left something for the keeper to do.
@@ -286,7 +294,8 @@ impl Keeper {
             self.network.resolve(&stale);
         }
         if self.ports.has_unclaimed() && now >= self.sweep_at {
-            self.sweep_at = now + SWEEP;
+            self.sweep_at = now + self.sweep_pause;
+            self.sweep_pause = (2 * self.sweep_pause).min(LONGEST_SWEEP_PAUSE);
             let asked = self.ports.unclaimed();
             let mut usages = Vec::new();
             self.in_each_shard(now, |_, shard| usages.push(Usage::of(shard, &asked)));
@@ -366,4 +375,5 @@ pub(crate) fn now() -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
-const SWEEP: u64 = Duration::from_secs(1).as_nanos() as u64;
+const FIRST_SWEEP_PAUSE: u64 = Duration::from_millis(5).as_nanos() as u64;
+const LONGEST_SWEEP_PAUSE: u64 = Duration::from_secs(1).as_nanos() as u64;

@@ -38,7 +38,7 @@ impl Table for Steering {
 enum Claimant {
     Process(u16),
     /// Its claimant released it or ended. It stays for as long as the region has a listener or a connection there: a forked
-    /// child may have inherited the one, and the other goes on after its listener.
+    /// child may have inherited the one, and the other goes on after its listener. TIME_WAIT does not count.
     Nobody,
 }
 
@@ -171,7 +171,9 @@ impl Usage {
                 Entry::Connection(handle) => {
                     shard.connections.get(handle).map(|connection| connection.head.tuple)
                 }
-                Entry::TimeWait(handle) => shard.time_waits.get(handle).map(|time_wait| time_wait.head.tuple),
+                // The kernel may have given the port to somebody else by now, who must get his packets at once. What
+                // would still come here is a FIN sent again, and the kernel's reset ends that as well.
+                Entry::TimeWait(_) => None,
             };
             let Some(tuple) = tuple else { continue };
             left.retain(|held| {

@@ -98,6 +98,7 @@ impl Keeper {
                 let port = u16::try_from(second).map_err(|_| Refused(Errno::INVAL, "no such port".into()))?;
                 // Nobody's claim is lost by it while the region has a listener or a connection there.
                 self.ports.release(Held { address: Addr(first).into(), port });
+                self.sweep_soon();
                 Ok(Granted::numbers([]))
             }
             (Ask::Fork, Some(slot)) => self.fork(slot),

@@ -103,6 +103,7 @@ pub(crate) fn begin(setup: &Setup, in_background: bool) -> Result<Begun, Fault> 
         lingers: in_background.then_some(LINGER),
         idle_since: None,
         sweep_at: 0,
+        sweep_pause: 0,
     };
     open_for_business(Box::new(keeper)).map(Begun::Keeper)
 }
