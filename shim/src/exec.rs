@@ -150,10 +150,10 @@ fn any_open(mut matches: impl FnMut(i32) -> bool) -> bool {
     };
     let mut found = false;
     let mut records = [0u64; ROOM / 8];
-    // SAFETY: the kernel writes as many bytes as there is room.
-    while let Ok(length @ 1..) =
-        unsafe { kernel::call(libc::SYS_getdents64, [folder, records.as_mut_ptr() as usize, ROOM]) }
-    {
+    loop {
+        let arguments = [folder, records.as_mut_ptr() as usize, ROOM];
+        // SAFETY: the kernel writes as many bytes as there is room.
+        let Ok(length @ 1..) = (unsafe { kernel::call(libc::SYS_getdents64, arguments) }) else { break };
         // SAFETY: the words as the bytes they are.
         let bytes = unsafe { core::slice::from_raw_parts(records.as_ptr().cast::<u8>(), length.min(ROOM)) };
         let mut rest = bytes;

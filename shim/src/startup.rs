@@ -85,7 +85,8 @@ fn climb() {
 enum Missing {
     Memory,
     Keeper(Errno),
-    Refused(stack::control::Reply),
+    /// The keeper refused; its reason is told already.
+    Refused,
     Region(AttachError),
     Rings,
 }
@@ -98,16 +99,19 @@ impl Missing {
                 "no keeper answers in this network namespace (start one: shunt keeper)"
             }
             Missing::Keeper(_) => "the keeper cannot be reached",
-            Missing::Refused(reply) if reply.text().is_empty() => "the keeper refuses",
-            Missing::Refused(reply) => reply.text(),
+            Missing::Refused => return,
             Missing::Region(AttachError::OtherVersion(_)) => {
                 "the keeper is of another version of shunt (restart it: shunt stop)"
             }
             Missing::Region(_) => "the region cannot be mapped",
             Missing::Rings => "the rings of the card cannot be mapped",
         };
-        log::line(Level::Info, &["this program stays on the kernel: ", reason]);
+        tell(reason);
     }
+}
+
+fn tell(reason: &str) {
+    log::line(Level::Info, &["this program stays on the kernel: ", reason]);
 }
 
 fn reach() -> Result<Stack, Missing> {
@@ -118,7 +122,8 @@ fn reach() -> Result<Stack, Missing> {
     drop(conversation);
     let (reply, mut received) = hello.map_err(Missing::Keeper)?;
     if reply.errno != 0 {
-        return Err(Missing::Refused(reply));
+        tell(if reply.text().is_empty() { "the keeper refuses" } else { reply.text() });
+        return Err(Missing::Refused);
     }
     let [process, shards, links, waker, ..] = reply.args;
     let region_fd = received.next().map_err(Missing::Keeper)?;

@@ -21,7 +21,7 @@ use crate::signals::LockedSection;
 use crate::{bells, control, thread};
 
 /// By waker; only those that this process has are in use.
-static BELLS: [Bell; 4096] = [const { Bell::NEW }; 4096];
+static BELLS: [Bell; 4096] = [const { Bell::new() }; 4096];
 
 pub(crate) struct Bell {
     /// The thread that has it, or 0 while this process does not have the waker.
@@ -37,13 +37,15 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    const NEW: Bell = Bell {
-        thread: AtomicI32::new(0),
-        set: AtomicU32::new(0),
-        has_rings: AtomicBool::new(false),
-        inner: AtomicU32::new(0),
-        inner_number: AtomicI32::new(-1),
-    };
+    const fn new() -> Bell {
+        Bell {
+            thread: AtomicI32::new(0),
+            set: AtomicU32::new(0),
+            has_rings: AtomicBool::new(false),
+            inner: AtomicU32::new(0),
+            inner_number: AtomicI32::new(-1),
+        }
+    }
 
     /// The epoll set's descriptor.
     pub(super) fn set(&self) -> i32 {

@@ -17,7 +17,7 @@ use crate::{epoll::Changing, startup};
 /// As many shards as a region can have.
 pub(super) const MOST_SHARDS: usize = 64;
 
-static INSTANCES: [Instance; 1024] = [const { Instance::NEW }; 1024];
+static INSTANCES: [Instance; 1024] = [const { Instance::new() }; 1024];
 
 pub(crate) struct Instance {
     /// A number that no other instance of this process ever had; 0 while this is none.
@@ -43,17 +43,19 @@ pub(crate) struct Instance {
 pub(super) const CALL: u64 = u64::from_le_bytes(*b"shuntcal");
 
 impl Instance {
-    const NEW: Instance = Instance {
-        serial: AtomicU32::new(0),
-        descriptors: AtomicU32::new(0),
-        accelerated: AtomicBool::new(false),
-        parts: [const { AtomicU32::new(0) }; MOST_SHARDS],
-        kernel_items: AtomicU32::new(0),
-        plain_sleepers: AtomicU32::new(0),
-        call: AtomicU32::new(0),
-        look_at: AtomicU64::new(u64::MAX),
-        turns: AtomicU32::new(0),
-    };
+    const fn new() -> Instance {
+        Instance {
+            serial: AtomicU32::new(0),
+            descriptors: AtomicU32::new(0),
+            accelerated: AtomicBool::new(false),
+            parts: [const { AtomicU32::new(0) }; MOST_SHARDS],
+            kernel_items: AtomicU32::new(0),
+            plain_sleepers: AtomicU32::new(0),
+            call: AtomicU32::new(0),
+            look_at: AtomicU64::new(u64::MAX),
+            turns: AtomicU32::new(0),
+        }
+    }
 
     pub(crate) fn is_accelerated(&self) -> bool {
         // ORDERING: SeqCst, against `sleep_plainly`; and the parts are there for who sees it.

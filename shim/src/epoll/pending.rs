@@ -28,6 +28,7 @@ static ALL: All = All(UnsafeCell::new(Vec::new()));
 /// From this number on those are thrown out whose descriptors were closed.
 const MANY: usize = 64;
 
+#[allow(clippy::mut_from_ref, reason = "the guard is what makes it exclusive")]
 fn all(_changing: &Changing) -> &mut Vec<Pending> {
     // SAFETY: `Changing` exists once, and the borrow lasts no longer than it.
     unsafe { &mut *ALL.0.get() }

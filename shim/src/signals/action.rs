@@ -89,7 +89,9 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    const NEW: Kept = Kept { handler: AtomicU64::new(0), flags: AtomicU64::new(0), mask: AtomicU64::new(0) };
+    const fn new() -> Kept {
+        Kept { handler: AtomicU64::new(0), flags: AtomicU64::new(0), mask: AtomicU64::new(0) }
+    }
 
     pub(super) fn store(&self, action: &KernelAction) {
         self.flags.store(action.flags, Ordering::Relaxed);
@@ -106,7 +108,8 @@ impl Kept {
     }
 }
 
-pub(super) static ACTIONS: [Kept; LAST_SIGNAL as usize + 1] = [Kept::NEW; LAST_SIGNAL as usize + 1];
+pub(super) static ACTIONS: [Kept; LAST_SIGNAL as usize + 1] =
+    [const { Kept::new() }; LAST_SIGNAL as usize + 1];
 
 /// Signals that an instruction raises.
 pub(super) fn is_fault(signal: c_int) -> bool {
