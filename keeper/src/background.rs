@@ -53,7 +53,8 @@ pub(crate) fn keep(setup: &Setup) -> Result<(), Fault> {
         }
         Ok(Some(mut keeper)) => {
             say(READY);
-            keeper.run()
+            // Nobody listens any more but the kernel's log.
+            keeper.run().inspect_err(|fault| drop(std::fs::write("/dev/kmsg", format!("shunt: {fault}\n"))))
         }
         Err(fault) => {
             say(&fault.to_string());

@@ -128,8 +128,8 @@ impl Keeper {
             if is_called || waits.asked {
                 self.resolve_wanted(now);
             }
-            self.follow_network(now)?;
-            self.tidy(now)?;
+            self.follow_network(now);
+            self.tidy(now);
             let until =
                 [waits.until, self.network.next_retake(), self.next_chore(now)].into_iter().flatten().min();
             self.wait_for_packets(waits.for_packets)?;
@@ -166,7 +166,7 @@ impl Keeper {
                 Some(Source::Control) => self.admit(),
                 Some(Source::Bell) => rung |= read(&self.bell, &mut [0u8; 8]).is_ok(),
                 Some(Source::Signals) => self.is_ending = true,
-                Some(Source::Network) => self.hear_network(now)?,
+                Some(Source::Network) => self.hear_network(now),
                 Some(Source::Session(id)) => self.hear(id),
                 Some(Source::Process(id)) => self.bury(id),
                 // The driver looks for itself.
@@ -246,12 +246,12 @@ impl Keeper {
         rung
     }
 
-    fn hear_network(&mut self, now: u64) -> Result<(), Fault> {
-        let changed = self.network.take_events(now)?;
-        if !changed.is_empty() {
-            self.in_each_shard(now, |network, shard| network.tell_neighbours(shard, &changed));
+    fn hear_network(&mut self, now: u64) {
+        match self.network.take_events(now) {
+            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) => self.in_each_shard(now, |network, shard| network.tell_neighbours(shard, &changed)),
+            Err(fault) => self.journal.note(fault),
         }
-        Ok(())
     }
 
     fn resolve_wanted(&mut self, now: u64) {
@@ -260,21 +260,24 @@ impl Keeper {
         self.network.resolve(&wanted);
     }
 
-    fn follow_network(&mut self, now: u64) -> Result<(), Fault> {
-        if !self.network.retake(now)? {
-            return Ok(());
+    /// What goes wrong here passes, or leaves the stack with the picture that it has: no reason to leave the programs alone.
+    fn follow_network(&mut self, now: u64) {
+        match self.network.retake(now) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(fault) => return self.journal.note(fault),
         }
         let mut cut = 0;
         self.in_each_shard(now, |network, shard| cut += network.write_picture(shard));
         if cut > 0 {
-            self.journal.note(format!(
-                "{cut} addresses or routes have no place in the region: their traffic stays with the kernel"
-            ));
+            self.journal.note(setup::does_not_fit(cut));
         }
         if self.network.picture().has_policy {
             self.journal.note(setup::POLICY_ROUTING);
         }
-        self.steering.update_local_addresses(&self.network.picture().local_addresses())
+        if let Err(fault) = self.steering.update_local_addresses(&self.network.picture().local_addresses()) {
+            self.journal.note(fault);
+        }
     }
 
     fn in_each_shard(&mut self, now: u64, mut each: impl FnMut(&mut Network, &mut stack::shard::Shard)) {
@@ -287,7 +290,7 @@ impl Keeper {
     }
 
     /// What is done once in a while: neighbours in use, ports that nobody uses any more, and going when idle.
-    fn tidy(&mut self, now: u64) -> Result<(), Fault> {
+    fn tidy(&mut self, now: u64) {
         if self.has_connections() && now >= self.network.next_refresh() {
             let mut stale = Vec::new();
             self.in_each_shard(now, |network, shard| stale.extend(network.gather_stale(shard, now)));
@@ -299,14 +302,15 @@ impl Keeper {
             let asked = self.ports.unclaimed();
             let mut usages = Vec::new();
             self.in_each_shard(now, |_, shard| usages.push(Usage::of(shard, &asked)));
-            self.ports.sweep(&usages, &mut self.steering)?;
+            if let Err(fault) = self.ports.sweep(&usages, &mut self.steering) {
+                self.journal.note(fault);
+            }
         }
         let is_idle = self.sessions.is_empty() && !self.has_connections();
         self.idle_since = if is_idle { self.idle_since.or(Some(now)) } else { None };
         if self.end_of_linger().is_some_and(|end| end <= now) {
             self.is_ending = true;
         }
-        Ok(())
     }
 
     fn next_chore(&self, now: u64) -> Option<u64> {

@@ -111,8 +111,9 @@ impl Network {
         if self.retake_at.is_none_or(|time| time > now) {
             return Ok(false);
         }
-        self.retake_at = None;
+        self.retake_at = Some(now + RETRY);
         let picture = Picture::take(&mut self.netlink, &self.ours)?;
+        self.retake_at = None;
         let differs = picture != self.picture;
         self.picture = picture;
         Ok(differs)
@@ -233,6 +234,8 @@ fn tell(shard: &mut Shard, (device, address): Key, known: &Known) {
 }
 
 const SETTLING: u64 = Duration::from_millis(20).as_nanos() as u64;
+/// After a failure.
+const RETRY: u64 = Duration::from_secs(1).as_nanos() as u64;
 const REFRESH: u64 = Duration::from_secs(5).as_nanos() as u64;
 const RETRY_FAILED: u64 = Duration::from_secs(1).as_nanos() as u64;
 const NUD_STALE: u16 = 0x04;

@@ -119,9 +119,7 @@ fn open_for_business(mut keeper: Box<Keeper>) -> Result<Box<Keeper>, Fault> {
         turn.pump();
         keeper.leave(turn);
         if cut > 0 {
-            keeper.journal.note(format!(
-                "{cut} addresses or routes have no place in the region: their traffic stays with the kernel"
-            ));
+            keeper.journal.note(does_not_fit(cut));
         }
     }
     for (queue, link) in keeper.links.iter().enumerate() {
@@ -236,6 +234,10 @@ fn raise_limits() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: descriptors.maximum, ..descriptors });
     let unlimited = Rlimit { current: None, maximum: None };
     let _ = setrlimit(Resource::Memlock, unlimited);
+}
+
+pub(super) fn does_not_fit(entries: usize) -> String {
+    format!("{entries} addresses or routes have no place in the region: their traffic stays with the kernel")
 }
 
 pub(super) const POLICY_ROUTING: &str =

@@ -8,8 +8,11 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use stack::control::{Ask, Reply, Request, VERSION};
 use stack::drive::{Bell, Stack};
+use stack::ip::net::Addr;
 use stack::link::xsk::{RingSizes, Xsk};
 use stack::region::{LAYOUT_VERSION, Region};
+use stack::socket::{self, SocketRef};
+use stack::tcp::Settings;
 
 use super::*;
 use crate::channel;
@@ -195,6 +198,58 @@ fn a_port_is_steered_with_proof_alone_and_until_nobody_uses_it() {
     assert!(counter("xdp_redirected_segments") > 0);
     drop(program);
     eventually("the port goes back to the kernel", connects);
+}
+
+/// A listener of the stack on the port of `shadow`, held by the program.
+fn listen(program: &Program, shadow: &TcpListener) -> SocketAddr {
+    let port = shadow.local_addr().expect("its address").port();
+    program.turn(|shard| {
+        let listener =
+            socket::listen(shard, (Addr::ANY, port), 16, &Settings::default()).expect("a listener");
+        socket::hold(shard, SocketRef::Listener(listener), program.slot).expect("held");
+    });
+    assert_eq!(program.claim(shadow).errno, 0);
+    SocketAddr::from((HERE, port))
+}
+
+#[test]
+fn the_keeper_drives_for_a_program_that_is_busy_elsewhere_and_closes_for_one_that_ends() {
+    let Some(rig) = Rig::up() else { return };
+    let _keeper = Running::start();
+    let program = Program::attach();
+    let shadow = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("bound");
+    let address = listen(&program, &shadow);
+    // From here on the program takes no turn.
+    let mut client = rig.there(move || {
+        let began = Instant::now();
+        let client = TcpStream::connect_timeout(&address, Duration::from_secs(2)).expect("somebody answers");
+        assert!(began.elapsed() < Duration::from_millis(200), "at once: {:?}", began.elapsed());
+        client
+    });
+    std::io::Write::write_all(&mut client, &[7; 40_000]).expect("written");
+    eventually("all of it is acknowledged", || unacknowledged(&client) == 0);
+    eventually("the connection waits to be accepted", || {
+        program.turn(|shard| shard.connections.in_use()) == 1
+    });
+    assert_eq!(counter("connections_live"), 1);
+    drop(program);
+    let began = Instant::now();
+    client.set_read_timeout(Some(Duration::from_secs(3))).expect("set");
+    let ended = std::io::Read::read(&mut client, &mut [0; 1]);
+    assert!(matches!(&ended, Ok(0)) || ended.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
+    assert!(began.elapsed() < Duration::from_secs(1));
+    eventually("nothing of it is left", || {
+        counter("connections") + counter("listeners") + counter("references") == 0
+    });
+    assert_eq!(counter("frames_free"), counter("frames_total"));
+}
+
+/// Bytes that the kernel's end has sent and the other has not acknowledged.
+fn unacknowledged(client: &TcpStream) -> i32 {
+    let mut count = 0;
+    // SAFETY: SIOCOUTQ writes an int, and the descriptor is open.
+    assert_eq!(unsafe { libc::ioctl(client.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) }, 0);
+    count
 }
 
 #[test]
