@@ -24,6 +24,8 @@ pub(crate) struct Picture {
     pub(crate) devices: Vec<Device>,
     pub(crate) addresses: Vec<LocalAddress>,
     pub(crate) routes: Vec<Route>,
+    /// Devices of ours that are not there any more.
+    pub(crate) gone: Vec<String>,
     /// Policy routing is in use, so that every route stays with the kernel.
     pub(crate) has_policy: bool,
 }
@@ -72,7 +74,9 @@ impl Picture {
             .iter()
             .map(|address| LocalAddress { addr: address.address.into(), ifindex: address.ifindex })
             .collect();
-        Ok(Picture { devices, addresses, routes, has_policy })
+        let is_gone = |name: &Accelerated| !links.iter().any(|link| link.ifindex == name.device.ifindex);
+        let gone = ours.iter().filter(|ours| is_gone(ours)).map(|ours| ours.device.name.clone()).collect();
+        Ok(Picture { devices, addresses, routes, gone, has_policy })
     }
 
     pub(crate) fn local_addresses(&self) -> HashSet<Ipv4Addr> {
@@ -179,7 +183,7 @@ mod tests {
 
         rig.ip("rule add from 10.1.0.0/16 table 9");
         let picture = take(&rig);
-        assert!(picture.has_policy);
+        assert!(picture.has_policy && picture.gone.is_empty());
         assert_eq!(route_to(&picture, [0; 4], 0).kind, RouteKind::KERNEL);
         assert_eq!(route_to(&picture, HERE.octets(), 32).kind, RouteKind::LOCAL);
     }

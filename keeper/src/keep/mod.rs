@@ -275,6 +275,10 @@ impl Keeper {
         if self.network.picture().has_policy {
             self.journal.note(setup::POLICY_ROUTING);
         }
+        for gone in &self.network.picture().gone {
+            self.journal
+                .note(format!("device {gone} is gone, and its connections with it: run shunt stop --force"));
+        }
         if let Err(fault) = self.steering.update_local_addresses(&self.network.picture().local_addresses()) {
             self.journal.note(fault);
         }

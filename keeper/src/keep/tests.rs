@@ -342,6 +342,17 @@ fn a_change_of_address_and_route_reaches_the_stack() {
 }
 
 #[test]
+fn a_device_that_goes_away_is_told_and_survived() {
+    let Some(rig) = Rig::up() else { return };
+    let _keeper = Running::start();
+    let program = Program::attach();
+    rig.ip("link del here");
+    let told = || crate::client::status().is_ok_and(|report| report.contains("# device here is gone"));
+    eventually("the report says so", told);
+    assert!(program.turn(|shard| shard.net.path(THERE.into())).is_none(), "no route leads there any more");
+}
+
+#[test]
 fn it_ends_when_told_but_not_under_programs_unless_forced() {
     let Some(rig) = Rig::up() else { return };
     let keeper = Running::start();
