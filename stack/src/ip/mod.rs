@@ -7,10 +7,10 @@ pub mod net;
 
 use crate::region::{FrameId, Tenure};
 use crate::shard::Shard;
-use crate::tcp::{self, Datagram, Trust};
+use crate::tcp::{self, Datagram};
 use crate::wire::headers::{ETHERNET_LEN, IPV4_LEN};
 use crate::wire::{EtherType, EthernetHeader, Ipv4Header, Protocol, checksum};
-use net::{Addr, VIA_LOOPBACK};
+use net::Addr;
 use zerocopy::FromBytes;
 
 /// Handles one received frame, which is `HELD`; takes it over.
@@ -62,21 +62,8 @@ fn parse(s: &Shard, frame: FrameId) -> Result<(Protocol, Datagram), Refused> {
     if !s.net.is_local(destination) || source.is_any() || source.is_multicast_or_broadcast() {
         return Err(Refused::NotOurs);
     }
+    let via = s.frames.meta(frame).map_or(0, |m| m.via);
     let start = (ETHERNET_LEN + header_len) as u16;
     let len = (total - header_len) as u16;
-    Ok((header.protocol, Datagram { source, destination, start, len, trust: trust(s, frame) }))
-}
-
-/// What may stand in the checksum of a packet, by the link that it came from.
-fn trust(s: &Shard, frame: FrameId) -> Trust {
-    let via = s.frames.meta(frame).map_or(0, |m| m.via);
-    if via == VIA_LOOPBACK {
-        return Trust::Memory;
-    }
-    let mut devices = s.net.devices().iter();
-    let of_device = |d: &&net::Device| (d.first_link..d.first_link.saturating_add(d.queues)).contains(&via);
-    match devices.find(of_device) {
-        Some(device) if device.is_virtual != 0 => Trust::AllowPartial,
-        _ => Trust::Verify,
-    }
+    Ok((header.protocol, Datagram { source, destination, via, start, len }))
 }

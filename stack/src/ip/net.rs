@@ -214,6 +214,12 @@ impl Net {
         self.addresses().iter().any(|a| a.addr == addr)
     }
 
+    /// Whether the device of a link is one on which checksums may be left to the card.
+    pub fn is_virtual(&self, via: u8) -> bool {
+        let has_link = |d: &&Device| (d.first_link..d.first_link.saturating_add(d.queues)).contains(&via);
+        self.devices().iter().find(has_link).is_some_and(|d| d.is_virtual != 0)
+    }
+
     /// The route to `to`: the longest prefix, then the smallest metric.
     pub fn route(&self, to: Addr) -> Option<&Route> {
         let matches = self.routes().iter().filter(|r| covers(r, to));

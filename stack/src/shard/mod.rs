@@ -73,6 +73,8 @@ pub struct After {
     pub kick: u64,
     /// Connections that the running burst has touched; what it called for is done at its end. Of fixed capacity.
     pub touched: Vec<Handle<Connection>>,
+    /// The connection that got the last segment: mostly the next one is for it too, and needs no look-up.
+    pub recent: Handle<Connection>,
     /// The keeper has something to do: a neighbour to resolve, or it was parked.
     pub keeper: bool,
 }

@@ -5,7 +5,7 @@ use super::segment::Segment;
 use super::turn::{self, Turn};
 use super::{Connection, Seq, State, Tuple, ack, handshake, incoming, listen, readiness, request, timewait};
 use crate::Error;
-use crate::ip::net::Addr;
+use crate::ip::net::{Addr, Net, VIA_LOOPBACK};
 use crate::region::{FrameId, Handle};
 use crate::shard::{Entry, Shard};
 use crate::wire::headers::TCP_LEN;
@@ -17,7 +17,7 @@ const TIMESTAMP_LIFETIME: u32 = 24 * 24 * 60 * 60 * 1000;
 /// LINUX: net.ipv4.tcp_invalid_ratelimit.
 const CHALLENGE_INTERVAL: u64 = 500_000_000;
 
-/// Takes one TCP packet that IP has looked through: `ip_len` bytes of IP header, `len` bytes behind it.
+/// Takes one TCP packet that IP has looked through.
 pub(crate) fn receive(s: &mut Shard, frame: FrameId, from: Datagram, now: u64) {
     match parse(s, frame, &from) {
         Ok(segment) => {
@@ -34,22 +34,12 @@ pub(crate) fn receive(s: &mut Shard, frame: FrameId, from: Datagram, now: u64) {
 pub(crate) struct Datagram {
     pub source: Addr,
     pub destination: Addr,
+    /// The link that it came by.
+    pub via: u8,
     /// Of the TCP header, in the packet.
     pub start: u16,
     /// Bytes from there on.
     pub len: u16,
-    pub trust: Trust,
-}
-
-/// What stands in the checksum field.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// The checksum.
-    Verify,
-    /// The checksum, or the pseudo-header's sum alone, which a local sender leaves for a card that there is none of.
-    AllowPartial,
-    /// It came through this region's memory: there is nothing that could have changed it.
-    Memory,
 }
 
 enum Refused {
@@ -65,7 +55,7 @@ fn parse(s: &Shard, frame: FrameId, from: &Datagram) -> Result<Segment, Refused>
     let header_len = header.header_len();
     let options_len = header_len.checked_sub(TCP_LEN).ok_or(Refused::Malformed)?;
     let (options, payload) = behind.split_at_checked(options_len).ok_or(Refused::Malformed)?;
-    if !checksum_is_right(header, bytes, from) {
+    if !checksum_is_right(&s.net, header, bytes, from) {
         return Err(Refused::Checksum);
     }
     let chunk_start = s.frames.meta(frame).map_or(0, |m| m.start);
@@ -88,21 +78,31 @@ fn parse(s: &Shard, frame: FrameId, from: &Datagram) -> Result<Segment, Refused>
     })
 }
 
-fn checksum_is_right(header: &TcpHeader, bytes: &[u8], from: &Datagram) -> bool {
-    if from.trust == Trust::Memory {
+fn checksum_is_right(net: &Net, header: &TcpHeader, bytes: &[u8], from: &Datagram) -> bool {
+    // What came through this region's memory alone could not be changed on the way.
+    if from.via == VIA_LOOPBACK {
         return true;
     }
     let pseudo = checksum::pseudo_header(from.source.0, from.destination.0, Protocol::TCP.0, from.len);
-    if from.trust == Trust::AllowPartial && header.checksum.get() == checksum::fold(u64::from(pseudo)) {
+    // A local sender leaves the pseudo-header's sum alone, for a card to finish that there is none of.
+    if header.checksum.get() == checksum::fold(u64::from(pseudo)) && net.is_virtual(from.via) {
         return true;
     }
     checksum::is_right(pseudo + checksum::sum(bytes))
 }
 
 /// Hands the segment to the entry that it is for.
-pub(super) fn arrive(s: &mut Shard, segment: &Segment, now: u64) {
+fn arrive(s: &mut Shard, segment: &Segment, now: u64) {
+    let recent = s.after.recent;
+    let is_for = |c: &Connection| c.head.tuple == segment.tuple && c.marks.has(Marks::IN_TABLE);
+    if s.connections.get(recent).is_some_and(is_for) {
+        return to_connection(s, recent, segment, now);
+    }
     match s.flow(&segment.tuple) {
-        Some(Entry::Connection(h)) => to_connection(s, h, segment, now),
+        Some(Entry::Connection(h)) => {
+            s.after.recent = h;
+            to_connection(s, h, segment, now);
+        }
         Some(Entry::Request(h)) => request::on_segment(s, h, segment, now),
         Some(Entry::TimeWait(h)) => timewait::on_segment(s, h, segment, now),
         None => listen::on_segment(s, segment, now),

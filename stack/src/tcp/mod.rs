@@ -47,7 +47,7 @@ pub use check::check;
 pub use connection::Connection;
 pub use entries::{Listener, Request, TimeWait, Tuple};
 pub use info::{Info, info};
-pub(crate) use input::{Datagram, Trust, receive};
+pub(crate) use input::{Datagram, receive};
 pub use recover::{belongs_in_table, recover};
 pub use seq::Seq;
 pub use settings::Settings;

@@ -4,31 +4,47 @@
 //! the field of a header of it.
 
 /// Sum of the big-endian 16-bit words of `bytes`; an odd last byte counts as the high half of a word. At most 16 bits.
+#[inline]
 pub fn sum(bytes: &[u8]) -> u32 {
-    // RFC 1071 2: the sum does not depend on the byte order it is made in, nor on the width of the words, so eight
-    // bytes are taken at once in the order of the machine, in independent lanes.
-    let mut lanes = [0u64; 4];
-    let mut blocks = bytes.chunks_exact(32);
-    for block in &mut blocks {
-        for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(8)) {
-            let word = native(word);
-            *lane += (word & 0xffff_ffff) + (word >> 32);
-        }
+    // RFC 1071 2: the sum does not depend on the byte order it is made in, nor on the width of the words, so it is
+    // made in the order of the machine, eight bytes at a time.
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let mut total = 0;
+    for block in blocks {
+        total = add_block(total, block);
     }
-    let mut total = lanes[0] + lanes[1] + lanes[2] + lanes[3];
-    let mut words = blocks.remainder().chunks_exact(8);
-    for word in &mut words {
-        let word = native(word);
-        total += (word & 0xffff_ffff) + (word >> 32);
+    let (words, rest) = rest.as_chunks::<8>();
+    let mut carry = false;
+    for word in words {
+        (total, carry) = total.carrying_add(u64::from_ne_bytes(*word), carry);
     }
-    let rest = words.remainder();
-    if !rest.is_empty() {
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        let word = u64::from_ne_bytes(last);
-        total += (word & 0xffff_ffff) + (word >> 32);
+    let mut last = [0; 8];
+    if let Some(place) = last.get_mut(..rest.len()) {
+        place.copy_from_slice(rest);
     }
+    (total, carry) = total.carrying_add(u64::from_ne_bytes(last), carry);
+    // One's complement: what is carried out comes in again.
+    total = end_around(total, carry);
     u32::from(u16::from_be(fold(total)))
+}
+
+/// So long that the chain of carries is seldom broken for the loop's own needs.
+const BLOCK: usize = 64;
+
+#[inline(always)]
+fn add_block(total: u64, block: &[u8; BLOCK]) -> u64 {
+    let (words, _) = block.as_chunks::<8>();
+    let (mut total, mut carry) = (total, false);
+    for word in words {
+        (total, carry) = total.carrying_add(u64::from_ne_bytes(*word), carry);
+    }
+    end_around(total, carry)
+}
+
+#[inline(always)]
+fn end_around(total: u64, carry: bool) -> u64 {
+    // If something was carried out, what is left is not the largest number: this cannot carry again.
+    total.wrapping_add(u64::from(carry))
 }
 
 /// The sum of a part that starts at an odd offset of the whole: there its bytes have changed places.
@@ -63,10 +79,6 @@ pub fn finish(sum: u32) -> u16 {
 /// Whether words that include their checksum field add up as they should.
 pub fn is_right(sum: u32) -> bool {
     fold(u64::from(sum)) == 0xffff
-}
-
-fn native(word: &[u8]) -> u64 {
-    word.first_chunk().map_or(0, |w| u64::from_ne_bytes(*w))
 }
 
 #[cfg(test)]
