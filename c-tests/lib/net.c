@@ -6,6 +6,9 @@
 
 enum { PATIENCE_MS = 10000, SETTLE_MS = 60 };
 
+// The kernel queues data before it wakes those who wait: what poll() shows may take a moment to reach an epoll.
+enum { AFTERMATH_US = 2000 };
+
 static const char *from_environment(const char *name)
 {
     const char *value = getenv(name);
@@ -119,6 +122,7 @@ int await(int fd, int events)
     while (ready < 0 && errno == EINTR);
     if (ready < 1)
         say("await: no %s in time", poll_bits(events));
+    usleep(AFTERMATH_US);
     if (one.revents & POLLERR) {
         // The kernel marks a reset in two moves, first the error, then the end; what lasts is what counts.
         settle();
@@ -132,8 +136,10 @@ void await_queued(int fd, int bytes)
     int queued = 0;
     for (long end = milliseconds() + PATIENCE_MS; milliseconds() < end; usleep(1000)) {
         MUST(ioctl(fd, FIONREAD, &queued));
-        if (queued >= bytes)
+        if (queued >= bytes) {
+            usleep(AFTERMATH_US);
             return;
+        }
     }
     say("await_queued: %d of %d bytes in time", queued, bytes);
 }
