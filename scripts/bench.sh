@@ -44,22 +44,19 @@ wanted() {
 
 # --- the rows: each measures one variant once ------------------------------------------------------------------------
 
-ping_row() { # VARIANT ROW PROFILE SERVER_CPU CLIENT_CPU [options for the kernel's programs alone: -- options for all]
+ping_row() { # VARIANT ROW PROFILE SERVER_CPU CLIENT_CPU KERNEL_OPTION [options]
     local variant=$1 row=$2 profile=$3 server_cpu=$4 client_cpu=$5
     shift 5
     pingpong "$variant" "$profile" "$server_cpu" "$client_cpu" "$seconds" "$@" || return 1
     record "$row p50" us "$variant" "$(said p50_us)" && record "$row p99" us "$variant" "$(said p99_us)"
 }
 
-# The kernel spins by non-blocking calls in a loop. Shunt does it inside the blocking call (--profile latency), and, in a
-# row of its own, under the very same looping program.
-row_spin_loop() { ping_row "$1" 'ping-pong, program spins' latency 0 1 --spin; }
-row_spin_call() {
-    if [ "$1" = kernel ]; then ping_row kernel 'ping-pong, call spins' latency 0 1 --spin
-    else ping_row "$1" 'ping-pong, call spins' latency 0 1; fi
-}
-row_block_two() { ping_row "$1" 'ping-pong, asleep, two cores' balanced 0 1; }
-row_block_one() { ping_row "$1" 'ping-pong, asleep, one core' balanced 0 0; }
+# On the kernel a program spins by non-blocking calls in a loop. Shunt spins inside the blocking call (--profile latency),
+# and, in a row of its own, under the very same looping program.
+row_spin_loop() { ping_row "$1" 'ping-pong, program spins' latency 0 1 '' --spin; }
+row_spin_call() { ping_row "$1" 'ping-pong, call spins' latency 0 1 --spin; }
+row_block_two() { ping_row "$1" 'ping-pong, asleep, two cores' balanced 0 1 ''; }
+row_block_one() { ping_row "$1" 'ping-pong, asleep, one core' balanced 0 0 ''; }
 
 sockperf_row() { # VARIANT ROW PROFILE [options]
     local variant=$1 row=$2 profile=$3 status=0 half
@@ -78,7 +75,7 @@ row_sockperf_spin() { sockperf_row "$1" 'sockperf, spinning' latency --nonblocke
 row_sockperf_block() { sockperf_row "$1" 'sockperf, asleep, two cores' balanced; }
 
 row_connections() {
-    pingpong "$1" balanced 0 1 "$seconds" --connect || return 1
+    pingpong "$1" balanced 0 1 "$seconds" '' --connect || return 1
     record 'connections in turn' /s "$1" "$(said per_second)" && record 'connection, 64 B, close: p50' us "$1" "$(said p50_us)"
 }
 

@@ -100,15 +100,15 @@ compare_latency() {
     progress 'a TCP ping-pong of 64 bytes, both ends spinning, then both asleep on one core'
     printf '%-34s %10s %10s\n' 'round trip, microseconds' 'median' '99 %'
     for variant in kernel both; do
-        compared $variant 'spinning' latency 0 1 $([ $variant = both ] || echo --spin)
-        compared $variant 'asleep' balanced 0 0
+        compared $variant 'spinning' latency 0 1 --spin
+        compared $variant 'asleep' balanced 0 0 ''
     done
 }
 
-compared() { # VARIANT MODE PROFILE SERVER_CPU CLIENT_CPU [options]
+compared() { # VARIANT MODE PROFILE SERVER_CPU CLIENT_CPU KERNEL_OPTION
     local variant=$1 mode=$2
     shift 2
-    pingpong "$variant" "$1" "$2" "$3" 2 "${@:4}" || die "the ping-pong on $variant failed"
+    pingpong "$variant" "$1" "$2" "$3" 2 "$4" || die "the ping-pong on $variant failed"
     printf '%-34s %10s %10s\n' "$([ "$variant" = both ] && echo shunt || echo kernel), $mode" "$(said p50_us)" "$(said p99_us)"
 }
 

@@ -62,12 +62,18 @@ ask() {
     return 1
 }
 
-# pingpong VARIANT PROFILE SERVER_CPU CLIENT_CPU SECONDS [options]: the result stands in $scratch/client.log.
+# pingpong VARIANT PROFILE SERVER_CPU CLIENT_CPU SECONDS KERNEL_OPTION [options]: the result stands in $scratch/client.log.
+# KERNEL_OPTION ('' for none) is for those ends alone that run on the kernel.
 pingpong() {
-    local variant=$1 profile=$2 server_cpu=$3 client_cpu=$4 seconds=$5 status=0
-    shift 5
-    serve "$variant" "$profile" 7007 "$server_cpu" "$bench_bin/pingpong" server "$@" &&
-        ask "$variant" "$profile" "$client_cpu" "$bench_bin/pingpong" client "$server_address" --seconds "$seconds" "$@" || status=1
+    local variant=$1 profile=$2 server_cpu=$3 client_cpu=$4 seconds=$5 kernel_option=$6 status=0 server=() client=()
+    shift 6
+    if [ -n "$kernel_option" ]; then
+        case $variant in kernel | client) server=("$kernel_option") ;; esac
+        case $variant in kernel | server) client=("$kernel_option") ;; esac
+    fi
+    serve "$variant" "$profile" 7007 "$server_cpu" "$bench_bin/pingpong" server ${server[@]+"${server[@]}"} "$@" &&
+        ask "$variant" "$profile" "$client_cpu" "$bench_bin/pingpong" client "$server_address" --seconds "$seconds" \
+            ${client[@]+"${client[@]}"} "$@" || status=1
     stop_serving
     return $status
 }
