@@ -49,7 +49,7 @@ pub(super) fn close(s: &mut Shard, h: Handle<Connection>, now: u64) {
     c.news = 0;
     let lingers_for_nothing = c.settings.linger != 0 && c.settings.linger_time == 0;
     // RFC 2525 2.17: bytes that nobody will read are lost, and the peer must know.
-    if c.receive.unread > 0 || lingers_for_nothing || c.state.is_opening() {
+    if c.receive.unread > 0 || lingers_for_nothing || c.state == State::SYN_SENT {
         return abort(s, h, now);
     }
     let _ = turn::act(s, h, now, |t| {

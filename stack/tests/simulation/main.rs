@@ -8,3 +8,4 @@ mod network;
 mod peer;
 mod segments;
 mod transfer;
+mod transitions;
