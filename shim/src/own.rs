@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 use crate::fds::{self, Entry};
 use crate::kernel::{self, Errno};
+use crate::startup;
 
 /// Control socket, XSKs, two for each thread that sleeps, the eventfds of those that we wake.
 const SLOTS: usize = 8192;
@@ -67,6 +68,10 @@ pub(crate) fn make_way(fd: i32, slot: u32) -> Result<(), Errno> {
     fds::replace(high, Entry::Own { slot });
     if let Some(number) = NUMBERS.get(slot as usize) {
         number.store(high, Ordering::Relaxed);
+    }
+    if let Some(stack) = startup::stack() {
+        // SAFETY: a duplicate, just made; the old number is closed below.
+        unsafe { stack.descriptor_moved(fd, high) };
     }
     fds::replace(fd, Entry::Kernel);
     let _ = kernel::close(fd);

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering;
-use rustix::fd::BorrowedFd;
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Descriptors taken from a ring at a time.
 const BATCH: usize = 64;
@@ -124,6 +124,18 @@ impl Stack {
 
     pub fn gate(&self, index: u32) -> Option<&Gate> {
         self.region.gate(index)
+    }
+
+    /// A descriptor of the process has moved: if it is one of the links', the link goes with it.
+    ///
+    /// # Safety
+    /// `to` is a duplicate of `from`, which is about to be closed, and is the link's from now on.
+    pub unsafe fn descriptor_moved(&self, from: RawFd, to: RawFd) {
+        let links = self.shards.iter().flat_map(|lane| lane.links.iter());
+        for link in links.filter(|link| link.fd().as_raw_fd() == from) {
+            // SAFETY: the caller's promise.
+            unsafe { link.moved_to(to) };
+        }
     }
 
     /// What a sleeper polls to be woken by packets of the shard.

@@ -18,7 +18,8 @@ mod umem;
 #[cfg(test)]
 mod tests;
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use core::sync::atomic::{AtomicI32, Ordering};
+use rustix::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io;
 use rustix::net::sockopt::xdp_options;
 use rustix::net::xdp::XdpOptionsFlags;
@@ -48,7 +49,8 @@ impl Default for RingSizes {
 }
 
 pub struct Xsk {
-    fd: OwnedFd,
+    /// The socket's descriptor, which is ours to close.
+    number: AtomicI32,
     zero_copy: bool,
     sizes: RingSizes,
     rx: Ring<2>,
@@ -85,7 +87,7 @@ impl Xsk {
         let zero_copy = xdp_options(&fd)?.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY);
         let rings = map::map_rings(fd.as_fd(), sizes)?;
         Ok(Xsk {
-            fd,
+            number: AtomicI32::new(fd.into_raw_fd()),
             zero_copy,
             sizes,
             rx: rings.rx,
@@ -184,11 +186,27 @@ impl Xsk {
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        // SAFETY: open for as long as this lives, as `moved_to` promises.
+        unsafe { BorrowedFd::borrow_raw(self.number.load(Ordering::Relaxed)) }
+    }
+
+    /// The socket's descriptor has another number now: the process it is in needed the old one.
+    ///
+    /// # Safety
+    /// `number` is a duplicate of the descriptor, and this is its owner from now on.
+    pub unsafe fn moved_to(&self, number: RawFd) {
+        self.number.store(number, Ordering::Relaxed);
     }
 
     /// How often this process found ring indices that cannot be, in all four rings.
     pub fn corrupted(&self) -> u64 {
         self.rx.corrupted() + self.tx.corrupted() + self.fill.corrupted() + self.completion.corrupted()
+    }
+}
+
+impl Drop for Xsk {
+    fn drop(&mut self) {
+        // SAFETY: ours, and nobody can borrow it any more.
+        drop(unsafe { OwnedFd::from_raw_fd(*self.number.get_mut()) });
     }
 }
