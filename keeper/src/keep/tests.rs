@@ -17,6 +17,7 @@ use stack::tcp::Settings;
 use super::*;
 use crate::channel;
 use crate::cli::Setup;
+use crate::netlink::Record;
 use crate::test_rig::{HERE, Rig, THERE};
 
 /// A keeper on a thread of its own, in the network namespace of the test.
@@ -243,6 +244,59 @@ fn the_keeper_drives_for_a_program_that_is_busy_elsewhere_and_closes_for_one_tha
     });
     assert_eq!(counter("frames_free"), counter("frames_total"));
 }
+
+/// The peer knows our address, so it asks nothing; we have forgotten his, and his SYN does not wait for its second try.
+#[test]
+fn a_peer_whose_address_was_forgotten_is_answered_at_once() {
+    let Some(rig) = Rig::up() else { return };
+    let _keeper = Running::start();
+    let program = Program::attach();
+    let shadow = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("bound");
+    let address = listen(&program, &shadow);
+    let connect = || {
+        let began = Instant::now();
+        rig.there(|| TcpStream::connect_timeout(&address, Duration::from_secs(3))).expect("answered");
+        began.elapsed()
+    };
+    connect();
+    rig.ip("neigh flush dev here");
+    let neighbours =
+        || program.turn(|shard| shard.net.neighbours().iter().filter(|n| n.mac != [0; 6]).count());
+    eventually("the stack has forgotten it, too", || neighbours() == 0);
+    let took = connect();
+    assert!(took < Duration::from_millis(300), "{took:?}");
+}
+
+/// The kernel does not see our packets: without being asked it would let the neighbour grow stale, and not notice a new address.
+#[test]
+fn a_neighbour_in_use_is_kept_fresh() {
+    let Some(rig) = Rig::up() else { return };
+    let _keeper = Running::start();
+    let program = Program::attach();
+    let gate = program.stack.gate(0).expect("shard 0");
+    gate.live.store(1, std::sync::atomic::Ordering::Relaxed);
+    let path = || program.turn(|shard| shard.net.path(THERE.into())).expect("a route");
+    eventually("its address is known", || path().resolved == 1);
+    let mac = path().to.map(|byte| format!("{byte:02x}")).join(":");
+    rig.ip(&format!("neigh replace {THERE} lladdr {mac} dev here nud stale"));
+    let is_stale = || {
+        let records =
+            crate::netlink::Netlink::open().and_then(|mut netlink| netlink.neighbours()).expect("neighbours");
+        records.iter().any(
+            |record| matches!(record, Record::Neighbour(n) if n.address == THERE && n.state == NUD_STALE),
+        )
+    };
+    assert!(is_stale());
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while is_stale() {
+        assert!(Instant::now() < deadline, "nobody asked for it");
+        path();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    gate.live.store(0, std::sync::atomic::Ordering::Relaxed);
+}
+
+const NUD_STALE: u16 = 0x04;
 
 /// Bytes that the kernel's end has sent and the other has not acknowledged.
 fn unacknowledged(client: &TcpStream) -> i32 {

@@ -39,7 +39,9 @@ pub struct Request {
     pub(super) resent: u8,
     /// 1 when the peer's SYN had timestamps.
     pub(super) timestamps: u8,
-    pub(super) pad: [u8; 3],
+    /// Times in a row that the SYN+ACK could not be sent.
+    pub(super) path_waits: u8,
+    pub(super) pad: [u8; 2],
 }
 
 /// What remains of a connection for the time of TIME_WAIT.

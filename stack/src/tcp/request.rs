@@ -49,14 +49,14 @@ pub(super) fn on_syn(s: &mut Shard, listener: Handle<Listener>, segment: &Segmen
         scale: said.window_scale.unwrap_or(UNSCALED),
         resent: 0,
         timestamps: u8::from(said.timestamps.is_some()),
-        pad: [0; 3],
+        path_waits: 0,
+        pad: [0; 2],
     };
     turn::enter_table(s, Entry::Request(h));
     if let Some(l) = s.listeners.get_mut(listener) {
         l.half_open += 1;
     }
-    send_syn_ack(s, h, now);
-    wait_for_ack(s, h, now);
+    answer(s, h, now);
 }
 
 fn options<'a>(s: &'a Shard, segment: &Segment) -> &'a [u8] {
@@ -64,9 +64,17 @@ fn options<'a>(s: &'a Shard, segment: &Segment) -> &'a [u8] {
     s.frames.packet(segment.frame).get(at..at + len).unwrap_or(&[])
 }
 
-fn wait_for_ack(s: &mut Shard, h: Handle<Request>, now: u64) {
+/// Sends the SYN+ACK, or tries again soon when the address of the next hop is not known yet.
+fn answer(s: &mut Shard, h: Handle<Request>, now: u64) {
+    let is_sent = send_syn_ack(s, h, now);
     let Some(r) = s.requests.get_mut(h) else { return };
-    let deadline = now + (rtt::INITIAL_TIMEOUT << r.resent.min(7));
+    let deadline = if is_sent {
+        r.path_waits = 0;
+        now + (rtt::INITIAL_TIMEOUT << r.resent.min(7))
+    } else {
+        r.path_waits = r.path_waits.saturating_add(1);
+        now + (transmit::FIRST_PATH_WAIT << r.path_waits.min(transmit::LONGEST_PATH_WAIT_SHIFT))
+    };
     r.due = milliseconds(deadline);
     s.arm(Entry::Request(h), deadline);
 }
@@ -81,10 +89,15 @@ pub(super) fn on_timer(s: &mut Shard, h: Handle<Request>, now: u64) {
     if u32::from(r.resent) >= SYN_ACK_RETRIES {
         return forget(s, h);
     }
-    r.resent += 1;
-    s.counters.tcp_retransmissions += 1;
-    send_syn_ack(s, h, now);
-    wait_for_ack(s, h, now);
+    match r.path_waits {
+        0 => {
+            r.resent += 1;
+            s.counters.tcp_retransmissions += 1;
+        }
+        MOST_PATH_WAITS => return forget(s, h),
+        _ => {}
+    }
+    answer(s, h, now);
 }
 
 /// Ends a half-open connection.
@@ -97,16 +110,16 @@ fn forget(s: &mut Shard, h: Handle<Request>) {
     s.requests.free(h);
 }
 
-/// Without a way to the peer, or a frame, the SYN+ACK is lost; its timer sends another.
-fn send_syn_ack(s: &mut Shard, h: Handle<Request>, now: u64) {
-    let Some(r) = s.requests.get(h).copied() else { return };
-    let Some(settings) = s.listeners.get(r.listener).map(|l| l.settings) else { return };
+/// False without a way to the peer. Without a frame the SYN+ACK is lost, and its timer sends another.
+fn send_syn_ack(s: &mut Shard, h: Handle<Request>, now: u64) -> bool {
+    let Some(r) = s.requests.get(h).copied() else { return false };
+    let Some(settings) = s.listeners.get(r.listener).map(|l| l.settings) else { return false };
     let tuple = r.head.tuple;
     let path = s.net.path(tuple.remote).filter(|p| p.resolved != 0);
     s.after.keeper |= s.net.head.wanted != 0;
     let Some(path) = path else {
         s.counters.neighbour_missing += 1;
-        return;
+        return false;
     };
     let mut offer = handshake::offer(&settings, &path, s.frames.chunk_size());
     if r.timestamps != 0 {
@@ -133,6 +146,7 @@ fn send_syn_ack(s: &mut Shard, h: Handle<Request>, now: u64) {
         payload_sum: 0,
     };
     send_headers(s, &headers, path.via);
+    true
 }
 
 /// Sends a packet that belongs to no connection.
@@ -262,3 +276,6 @@ pub(super) fn check(s: &Shard) -> bool {
     let claimed: u32 = s.listeners.live().filter_map(|h| s.listeners.get(h)).map(|l| l.half_open).sum();
     s.requests.live().all(has_listener) && claimed == s.requests.in_use()
 }
+
+/// Three seconds of waits of 64 ms: as long as the kernel looks for a neighbour.
+const MOST_PATH_WAITS: u8 = 52;

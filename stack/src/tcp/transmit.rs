@@ -17,8 +17,8 @@ const IP_AND_TCP: u32 = 40;
 pub(super) const DEFAULT_MSS: u16 = 536;
 /// LINUX: TCP_MIN_SND_MSS less the options.
 const SMALLEST_MSS: u16 = 48;
-const FIRST_PATH_WAIT: u64 = 1_000_000;
-const LONGEST_PATH_WAIT_SHIFT: u8 = 6;
+pub(super) const FIRST_PATH_WAIT: u64 = 1_000_000;
+pub(super) const LONGEST_PATH_WAIT_SHIFT: u8 = 6;
 
 /// The largest segment, without options, that the path and our frames can carry.
 pub(super) fn path_mss(path: &Path, chunk_size: u32) -> u16 {
