@@ -20,8 +20,10 @@ pub(crate) struct Thread {
     pub(crate) interruptions: AtomicU32,
     /// Its waker plus one; 0 before it first slept.
     pub(crate) bell: AtomicU32,
-    /// How long it waited when it waited last, in nanoseconds.
-    pub(crate) last_wait: AtomicU32,
+    /// Waits in a row in which spinning was in vain.
+    pub(crate) vain_spins: AtomicU32,
+    /// Waits to come in which it does not spin, because others want the processor.
+    pub(crate) crowded: AtomicU32,
     /// Set for the child of `vfork`, which runs on its parent's memory.
     pub(crate) borrowed_memory: AtomicBool,
     /// A signal waits in `deferred` for the end of the locked section.

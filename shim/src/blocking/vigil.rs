@@ -13,10 +13,9 @@ use stack::region::WakerSlot;
 use stack::wait::WakerId;
 
 use super::bell::{self, Bell};
-use super::profile::{self, Profile};
+use super::profile;
 use crate::kernel::{self, Errno, Outcome};
 use crate::signals::{EndedBy, Mark, interruptible_call};
-use crate::thread;
 use crate::turn::{now, turn};
 
 /// What the kernel has to say besides.
@@ -30,7 +29,6 @@ pub(crate) enum Kernel<'a> {
 
 pub(crate) struct Vigil<'a> {
     stack: &'a Stack,
-    profile: &'static Profile,
     bell: Option<(WakerId, &'static Bell)>,
     slot: Option<&'a WakerSlot>,
     mark: &'a Mark,
@@ -38,8 +36,9 @@ pub(crate) struct Vigil<'a> {
     mask: Option<u64>,
     /// How many were on watch already.
     rank: u32,
-    begun: u64,
+    spin: u64,
     spin_until: u64,
+    slept: bool,
     /// Nobody will tell of an event: look again soon.
     unwatched: bool,
 }
@@ -53,14 +52,14 @@ const TIMER_SLACK: u64 = 1_000_000;
 /// Between looks at what the kernel has, when there is such.
 const SPIN_TURN: u64 = 30_000;
 const CLOCK_EVERY: u32 = 8;
+/// Between two looks at the clock only another thread takes so long.
+const DISPLACED: u64 = 20_000;
 
 impl<'a> Vigil<'a> {
     pub(crate) fn begin(stack: &'a Stack, mark: &'a Mark, deadline: Option<u64>, mask: Option<u64>) -> Self {
         let bell = bell::mine();
         let slot = bell.and_then(|(waker, _)| stack.region.wakers().get(usize::from(waker.0)));
-        let profile = profile::current();
-        let last = thread::current().last_wait.load(Ordering::Relaxed);
-        let spin = if u64::from(last) > profile.if_last { 0 } else { profile.spin };
+        let spin = profile::spin();
         let spin = if mask.is_some() { spin.min(MASKED_SPIN) } else { spin };
         let mut rank = 0;
         for shard in 0..stack.shard_count() {
@@ -71,9 +70,20 @@ impl<'a> Vigil<'a> {
         if let Some(process) = stack.region.processes().get(usize::from(stack.me)) {
             process.on_watch.fetch_add(1, Ordering::Relaxed);
         }
-        let begun = now();
-        let spin_until = begun.saturating_add(spin);
-        Vigil { stack, profile, bell, slot, mark, deadline, mask, rank, begun, spin_until, unwatched: false }
+        let spin_until = now().saturating_add(spin);
+        Vigil {
+            stack,
+            bell,
+            slot,
+            mark,
+            deadline,
+            mask,
+            rank,
+            spin,
+            spin_until,
+            slept: false,
+            unwatched: false,
+        }
     }
 
     pub(crate) fn waker(&self) -> WakerId {
@@ -129,9 +139,7 @@ impl<'a> Vigil<'a> {
 
     /// Waits until something may have happened. True if that was a sleep, in which the kernel looked at what is its own.
     pub(crate) fn pause(&mut self, other: Kernel<'_>) -> Result<bool, Errno> {
-        let begin = now();
-        let turn = if matches!(other, Kernel::Nothing) { u64::MAX } else { begin.saturating_add(SPIN_TURN) };
-        if self.spin(begin, turn.min(self.spin_until)) || turn < self.spin_until {
+        if self.spin(!matches!(other, Kernel::Nothing)) {
             return Ok(false);
         }
         // Also a handler that lets the call go on ends the sleep: it may have waited itself, with this very bell.
@@ -141,6 +149,7 @@ impl<'a> Vigil<'a> {
         }
         let armed = self.unwatched || self.slot.is_some_and(WakerSlot::arm);
         let any_work = (0..self.stack.shard_count()).any(|shard| self.stack.rx_pending(shard));
+        self.slept |= armed && !any_work;
         let slept = if armed && !any_work { self.sleep(other, &handlers).map(|_| true) } else { Ok(false) };
         if let Some(slot) = self.slot {
             slot.disarm();
@@ -152,11 +161,13 @@ impl<'a> Vigil<'a> {
         }
     }
 
-    /// True if there is something to do before the time for spinning is over.
-    fn spin(&self, begin: u64, until: u64) -> bool {
-        let mut time = begin;
+    /// True if there is something to look at, false if spinning was in vain and is over. With `in_turns` the kernel
+    /// is to be looked at once in a while too.
+    fn spin(&mut self, in_turns: bool) -> bool {
+        let mut time = now();
+        let turn_ends = if in_turns { time.saturating_add(SPIN_TURN) } else { u64::MAX };
+        let mut yield_at = time.saturating_add(profile::yield_after());
         let mut rounds = 0u32;
-        let mut yield_at = begin.saturating_add(self.profile.yield_first);
         loop {
             if self.is_marked() || self.is_work(time) || self.mark.is_interrupted() {
                 return true;
@@ -164,18 +175,25 @@ impl<'a> Vigil<'a> {
             if self.deadline.is_some_and(|deadline| time >= deadline) {
                 return true;
             }
-            if time >= until {
+            if time >= self.spin_until {
                 return false;
             }
-            core::hint::spin_loop();
-            rounds = rounds.wrapping_add(1);
+            if time >= turn_ends {
+                return true;
+            }
             if time >= yield_at {
                 // SAFETY: no arguments.
                 let _ = unsafe { kernel::call(libc::SYS_sched_yield, []) };
-                yield_at = time.saturating_add(self.profile.yield_every);
+                yield_at = u64::MAX;
             }
+            core::hint::spin_loop();
+            rounds = rounds.wrapping_add(1);
             if rounds.is_multiple_of(CLOCK_EVERY) {
-                time = now();
+                let before = core::mem::replace(&mut time, now());
+                if time.saturating_sub(before) > DISPLACED {
+                    self.spin_until = 0;
+                    profile::crowded();
+                }
             }
         }
     }
@@ -220,8 +238,7 @@ impl<'a> Vigil<'a> {
 
 impl Drop for Vigil<'_> {
     fn drop(&mut self) {
-        let waited = now().saturating_sub(self.begun);
-        thread::current().last_wait.store(u32::try_from(waited).unwrap_or(u32::MAX), Ordering::Relaxed);
+        profile::learn(self.spin, self.slept);
         if let Some(slot) = self.slot {
             slot.disarm();
         }
