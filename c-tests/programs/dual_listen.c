@@ -1,10 +1,13 @@
-// One listener on all addresses serves a client over the device and plain kernel clients over loopback together.
+// One listener on all addresses serves a client over the device and plain kernel clients of its own machine together,
+// whether it waits in poll, epoll, select or accept.
 #include "t.h"
+
+enum { WAYS = 4 };
 
 void extra(void)
 {
     int fd = tcp_socket();
-    struct sockaddr_in address = at("127.0.0.1", port(0));
+    struct sockaddr_in address = at(getenv("T_PLAIN_TO"), port(0));
     char text[16];
     MUST(connect(fd, SA(address), sizeof address));
     send_all(fd, "over loopback", 13);
@@ -13,12 +16,36 @@ void extra(void)
         die("plain client: another answer");
 }
 
-static void serve_one(int listening)
+// Sleeps until the listener is ready, each time by another call.
+static void await_listener(int listening, int way)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    fd_set in;
+    int epoll;
+    switch (way) {
+    case 0:
+        say("poll: %s", poll_bits(await(listening, POLLIN)));
+        return;
+    case 1:
+        epoll = (int)MUST(epoll_create1(0));
+        MUST(epoll_ctl(epoll, EPOLL_CTL_ADD, listening, &event));
+        CALL(epoll_wait(epoll, &event, 1, 10000));
+        close(epoll);
+        return;
+    case 2:
+        FD_ZERO(&in);
+        FD_SET(listening, &in);
+        CALL(select(listening + 1, &in, NULL, NULL, &(struct timeval){.tv_sec = 10}));
+        return;
+    }
+}
+
+static void serve_one(int listening, int way)
 {
     struct sockaddr_in peer, local;
     socklen_t length = sizeof peer;
     char text[16];
-    say("listener: %s", poll_bits(await(listening, POLLIN)));
+    await_listener(listening, way);
     int fd = OPEN(accept(listening, SA(peer), &length));
     length = sizeof local;
     MUST(getsockname(fd, SA(local), &length));
@@ -36,12 +63,13 @@ void server(void)
     set_option(listening, SOL_SOCKET, SO_REUSEADDR, 1);
     MUST(bind(listening, SA(any), sizeof any));
     MUST(listen(listening, 16));
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < WAYS; i++) {
+        setenv("T_PLAIN_TO", i % 2 ? getenv("T_SERVER") : "127.0.0.1", 1);
         pid_t plain = plain_child();
-        serve_one(listening);
+        serve_one(listening, i);
         reap("plain client", plain);
         step("loopback served");
-        serve_one(listening);
+        serve_one(listening, i);
     }
     // Both at once, asleep in a blocking accept: each is served, in whichever order.
     step("both");
@@ -73,7 +101,7 @@ static void ask(void)
 
 void client(void)
 {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < WAYS; i++) {
         step("loopback served");
         ask();
     }
