@@ -88,3 +88,43 @@ impl Raw {
         user_memory::write(length_at, &(self.length as libc::socklen_t))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_survives_both_families() {
+        for endpoint in [(Addr(0x0a63_0001), 8080), (Addr(u32::MAX), u16::MAX), (Addr(1), 1)] {
+            for ipv6 in [false, true] {
+                assert_eq!(Raw::of(endpoint, ipv6).endpoint(), Some(endpoint));
+            }
+        }
+    }
+
+    #[test]
+    fn true_ipv6_and_short_addresses_name_no_endpoint() {
+        let mut raw = Raw::of((Addr(1), 80), true);
+        raw.bytes[8] = 0x20;
+        assert_eq!(raw.endpoint(), None);
+        for ipv6 in [false, true] {
+            let mut raw = Raw::of((Addr(1), 80), ipv6);
+            assert!(!raw.is_short());
+            raw.length = if ipv6 { 23 } else { 15 };
+            assert!(raw.is_short());
+            assert_eq!(raw.endpoint(), None);
+        }
+    }
+
+    #[test]
+    fn an_address_is_cut_to_the_room_and_tells_its_true_length() {
+        let raw = Raw::of((Addr(0x7f00_0001), 80), false);
+        let (mut room, mut length) = ([0x5au8; 20], 6 as libc::socklen_t);
+        raw.to_program(room.as_mut_ptr().cast(), &raw mut length).expect("written");
+        assert_eq!(length, 16);
+        assert_eq!(room[..6], raw.bytes[..6]);
+        assert_eq!(room[6..], [0x5a; 14]);
+        let mut negative = -1i32 as libc::socklen_t;
+        assert_eq!(raw.to_program(room.as_mut_ptr().cast(), &raw mut negative), Err(Errno::INVAL));
+    }
+}

@@ -215,3 +215,40 @@ fn set_in(range: Range<usize>) -> impl Iterator<Item = (i32, Entry)> {
         Some((fd, lookup(fd))).filter(|(_, entry)| *entry != Entry::Kernel)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_survives_being_a_word() {
+        let flags = [false, true];
+        for (ipv6, is_bound, has_options) in
+            flags.iter().flat_map(|a| flags.iter().flat_map(move |b| flags.map(|c| (*a, *b, c))))
+        {
+            for handle in [0, 1, 0x1234_5678, u32::MAX] {
+                let place = Place { shard: 63, ipv6, handle };
+                let undecided =
+                    Undecided { serial: handle, ipv6, is_bound, has_options, is_shared: !is_bound };
+                let entries = [
+                    Entry::Undecided(undecided),
+                    Entry::Connection(place),
+                    Entry::Listener(place),
+                    Entry::Own { slot: handle },
+                ];
+                for entry in entries {
+                    assert_eq!(Entry::decode(entry.encode()), entry);
+                    assert_ne!(entry.encode(), 0, "0 is the kernel's");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_table_does_not_reach_is_the_kernels() {
+        for fd in [-1, i32::MIN, i32::MAX] {
+            assert_eq!(replace(fd, Entry::Own { slot: 1 }), Entry::Kernel);
+            assert_eq!(lookup(fd), Entry::Kernel);
+        }
+    }
+}

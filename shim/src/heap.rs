@@ -24,7 +24,7 @@ const CLASSES: usize = 21;
 const SMALLEST: u32 = 4;
 const CHUNK: usize = 1 << 20;
 
-#[global_allocator]
+#[cfg_attr(not(test), global_allocator)]
 static HEAP: Heap = Heap {
     lock: AtomicU32::new(0),
     free: [const { AtomicPtr::new(null_mut()) }; CLASSES],

@@ -3,7 +3,9 @@
 //! Everything here runs inside somebody else's program: before its `main`, in its signal handlers, between its `fork`
 //! and `exec`, at its exit. Therefore no std, no heap but our own, no libc call on any path, and no panic that can be reached.
 
-#![no_std]
+#![cfg_attr(not(test), no_std)]
+// Tests call the parts; only a program calls the hooks.
+#![cfg_attr(test, allow(dead_code))]
 
 extern crate alloc;
 
@@ -39,6 +41,7 @@ mod user_memory;
 
 /// Nothing reaches this: it is here because a library without std must name what happens. The message is one
 /// `write`, for whatever state the program is in.
+#[cfg(not(test))]
 #[panic_handler]
 fn internal_error(_: &core::panic::PanicInfo<'_>) -> ! {
     log::internal_error();
@@ -46,6 +49,6 @@ fn internal_error(_: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 /// Precompiled `core` names the unwinder's personality although nothing unwinds (`panic = "abort"`).
-#[cfg(debug_assertions)]
+#[cfg(all(debug_assertions, not(test)))]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}

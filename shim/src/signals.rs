@@ -252,3 +252,6 @@ impl Drop for Changing {
 pub(crate) fn in_child() {
     CHANGING.store(0, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,8 +32,8 @@ macro_rules! export {
     ($name:ident ($($argument:ident: $type:ty),*) -> $result:ty = $implementation:path) => {
         /// # Safety
         /// As the function of this name in the manual.
-        #[allow(unreachable_pub, reason = "exported by name")]
-        #[unsafe(no_mangle)]
+        #[allow(unreachable_pub, non_snake_case, reason = "exported by name")]
+        #[cfg_attr(not(test), unsafe(no_mangle))]
         pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
             // SAFETY: the program's arguments, for which it answers as it does to libc.
             give_back(unsafe { $implementation($($argument),*) })

@@ -11,7 +11,7 @@ macro_rules! variadic {
         /// As the function of this name in the manual.
         #[allow(unreachable_pub, reason = "exported by name")]
         #[unsafe(naked)]
-        #[unsafe(no_mangle)]
+        #[cfg_attr(not(test), unsafe(no_mangle))]
         pub unsafe extern "C" fn $name() {
             naked_asm!("jmp {}", sym $implementation)
         }
@@ -29,7 +29,7 @@ macro_rules! variadic_strings {
         /// As the function of this name in the manual.
         #[allow(unreachable_pub, reason = "exported by name")]
         #[unsafe(naked)]
-        #[unsafe(no_mangle)]
+        #[cfg_attr(not(test), unsafe(no_mangle))]
         pub unsafe extern "C" fn $name() {
             naked_asm!(
                 "pop rax",
@@ -65,7 +65,7 @@ macro_rules! variadic_list {
         /// As the function of this name in the manual.
         #[allow(unreachable_pub, reason = "exported by name")]
         #[unsafe(naked)]
-        #[unsafe(no_mangle)]
+        #[cfg_attr(not(test), unsafe(no_mangle))]
         pub unsafe extern "C" fn $name() {
             naked_asm!(
                 "sub rsp, 216",
@@ -110,7 +110,7 @@ variadic_list!(__dprintf_chk, "24", "rcx", super::streams::dprintf_checked);
 /// As vfork(2).
 #[allow(unreachable_pub, reason = "exported by name")]
 #[unsafe(naked)]
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 pub unsafe extern "C" fn vfork() -> libc::pid_t {
     naked_asm!(
         "pop rdx",
