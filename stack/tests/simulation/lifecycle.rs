@@ -97,3 +97,23 @@ fn half_a_connection_goes_on_when_the_other_is_closed() {
     close(&mut sim, SERVER, server);
     assert_nothing_is_left(&mut sim);
 }
+
+#[test]
+fn an_idle_connection_costs_less_than_a_kilobyte_and_no_frame() {
+    use stack::tcp::{Connection, Request, TimeWait};
+    println!(
+        "connection {}, half open {}, TIME_WAIT {} bytes",
+        size_of::<Connection>(),
+        size_of::<Request>(),
+        size_of::<TimeWait>()
+    );
+    assert!(size_of::<Connection>() <= 640 && size_of::<Request>() <= 64 && size_of::<TimeWait>() <= 64);
+    let mut sim = sim(Conditions::default(), 6);
+    let free = sim.ends.each_ref().map(|s| s.frames.available());
+    let (client, server) = connected(&mut sim);
+    write(&mut sim, CLIENT, client, b"something").unwrap();
+    settle(&mut sim);
+    read(&mut sim, SERVER, server, 100).unwrap();
+    run_for(&mut sim, SECOND);
+    assert_eq!(sim.ends.each_ref().map(|s| s.frames.available()), free);
+}
