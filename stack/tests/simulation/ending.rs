@@ -194,3 +194,26 @@ fn a_segment_for_nobody_is_answered_by_a_reset_that_its_sender_believes() {
     peer.send_at(100, RST, b"");
     assert_eq!(peer.sent(), []);
 }
+
+#[test]
+fn late_segments_get_few_answers_from_what_is_half_open_or_over() {
+    let mut peer = Peer::new();
+    let listener = peer.listen(8, &settings());
+    peer.send(SYN, b"");
+    peer.ack = peer.only().seq + 1;
+    for _ in 0..100 {
+        peer.send_at(peer.seq - 5000, ACK, b"");
+    }
+    assert!(peer.sent().len() <= 1, "half open");
+    peer.send(ACK, b"");
+    let c = tcp::accept(&mut peer.shard, listener).unwrap();
+    stack::socket::hold(&mut peer.shard, stack::socket::SocketRef::Connection(c), 1).unwrap();
+    peer.close(c);
+    peer.ack += 1;
+    peer.send(FIN | ACK, b"");
+    peer.sent();
+    for _ in 0..100 {
+        peer.send_at(peer.seq - 5000, ACK, b"old");
+    }
+    assert!(peer.sent().len() <= 1, "TIME_WAIT");
+}

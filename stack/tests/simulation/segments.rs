@@ -339,3 +339,86 @@ fn a_wrong_checksum_is_dropped_and_a_partial_one_taken_on_a_virtual_device_only(
     tcp::end_of_burst(&mut peer.shard, peer.now);
     assert_eq!(peer.read(c, 10), Ok(b"data".to_vec()));
 }
+
+#[test]
+fn a_fin_waits_for_a_window_too() {
+    let (mut peer, c) = Peer::established(&plain());
+    let (seq, ack) = (peer.seq, peer.ack);
+    peer.send_any(&Send { flags: ACK, seq, ack, window: 0, payload: vec![], options: vec![] });
+    peer.close(c);
+    assert_eq!(peer.sent(), []);
+    peer.wait(SECOND);
+    assert!(peer.sent().iter().all(|s| s.flags & FIN == 0 && s.seq == ack - 1), "probes only");
+    peer.send(ACK, b"");
+    assert_eq!(peer.only().flags, FIN | ACK);
+}
+
+#[test]
+fn the_round_trip_is_measured_from_sending_to_acknowledgement() {
+    let (mut peer, c) = Peer::established(&plain());
+    for _ in 0..40 {
+        peer.write(c, b"tick").unwrap();
+        peer.sent();
+        peer.wait(30 * MILLISECOND);
+        peer.ack += 4;
+        peer.send(ACK, b"");
+    }
+    let info = tcp::info(&peer.shard, c, peer.now);
+    assert!((28_000..32_000).contains(&info.round_trip), "{info:?}");
+    assert!((228_000..240_000).contains(&info.timeout), "{info:?}");
+}
+
+#[test]
+fn an_echo_that_may_be_of_an_earlier_transmission_is_no_round_trip() {
+    let mut peer = Peer::new();
+    let listener = peer.listen(4, &plain());
+    let stamps = |value: u32, echo: &[u8]| [&[1, 1, 8, 10], &value.to_be_bytes()[..], echo].concat();
+    let say = |peer: &mut Peer, flags, value, echo: &[u8]| {
+        let (seq, ack, options) = (peer.seq, peer.ack, stamps(value, echo));
+        peer.send_any(&Send { flags, seq, ack, window: 9000, payload: vec![], options });
+    };
+    say(&mut peer, SYN, 1, &[0; 4]);
+    (peer.seq, peer.ack) = (peer.seq + 1, peer.only().seq + 1);
+    say(&mut peer, ACK, 2, &[0; 4]);
+    let c = tcp::accept(&mut peer.shard, listener).unwrap();
+    peer.write(c, b"lost").unwrap();
+    let original = peer.only();
+    let before = tcp::info(&peer.shard, c, peer.now).round_trip;
+    // The peer had it at once, but its ACK was lost; it answers the third transmission with the echo of the first.
+    for wait in [250, 400] {
+        peer.wait(wait * MILLISECOND);
+        assert_eq!(peer.only().payload, b"lost");
+    }
+    peer.ack += 4;
+    say(&mut peer, ACK, 3, &original.options[8 - 4..8]);
+    let info = tcp::info(&peer.shard, c, peer.now);
+    assert_eq!((info.unacknowledged, info.round_trip), (0, before));
+    assert!(info.backoff > 0, "the back-off stays until there is a sample");
+}
+
+#[test]
+fn segments_in_order_have_an_ack_of_their_own_before_the_first_beyond_a_hole() {
+    let (mut peer, _c) = Peer::established(&plain());
+    let frame = |seq| Send { flags: ACK, seq, ack: 0, window: 9000, payload: vec![1; 100], options: vec![] };
+    let (base, ack) = (peer.seq, peer.ack);
+    for seq in [base, base + 200, base + 300, base + 400] {
+        let frame = peer.frame(&Send { ack, ..frame(seq) });
+        peer.give(&frame);
+    }
+    tcp::end_of_burst(&mut peer.shard, peer.now);
+    // The sender counts three duplicates, not two, and repairs the hole at once.
+    assert_eq!(peer.sent().iter().map(|s| s.ack).collect::<Vec<_>>(), [base + 100; 4]);
+}
+
+#[test]
+fn a_bulk_reader_sends_no_ack_for_each_read() {
+    let (mut peer, c) = Peer::established(&plain());
+    for _ in 0..40 {
+        peer.send(ACK, &[3; 1000]);
+    }
+    peer.sent();
+    for _ in 0..400 {
+        assert_eq!(peer.read(c, 100).unwrap().len(), 100);
+    }
+    assert!(peer.sent().len() <= 2);
+}
