@@ -43,8 +43,8 @@ pub(crate) fn watch_forks() {
 }
 
 unsafe extern "C" fn before() {
+    epoll::before_fork();
     if let Some(stack) = startup::stack() {
-        epoll::before_fork();
         match prepare(stack) {
             Ok(()) => {}
             Err(_) => {
@@ -87,6 +87,7 @@ fn taken(from: &AtomicI32) -> Option<Slot> {
 unsafe extern "C" fn in_parent() {
     heap::after_fork();
     drop(Conversation::held());
+    epoll::after_fork(false);
     // The child has its own copies. If there is no child, closing the line is what tells the keeper.
     for slot in [taken(&CHILD_LINE), taken(&CHILD_BELL)].into_iter().flatten() {
         own::release(slot);
@@ -98,7 +99,7 @@ unsafe extern "C" fn in_child() {
     drop(Conversation::held());
     signals::in_child();
     blocking::in_child();
-    epoll::in_child();
+    epoll::after_fork(true);
     let bell = taken(&CHILD_BELL);
     match taken(&CHILD_LINE) {
         Some(line) => {

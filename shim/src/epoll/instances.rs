@@ -202,21 +202,25 @@ pub(super) fn number_of(index: u32) -> Option<i32> {
     fds::entries().find(|&(_, entry)| entry == Entry::Epoll { instance: index }).map(|(fd, _)| fd)
 }
 
-/// Before a fork: what parent and child will share must be in the region, where both find it.
+/// Before a fork: what parent and child will share must be in the region, where both find it. What is being changed
+/// is finished first, and nothing new is begun until `after_fork`.
 pub(crate) fn before_fork() {
     let changing = Changing::begin();
-    for (fd, entry) in fds::entries() {
+    for (fd, entry) in fds::entries(0, u32::MAX) {
         if let Entry::Epoll { instance } = entry
             && let Some(instance) = of(instance)
+            && startup::stack().is_some()
         {
             let _ = instance.accelerate(fd, &changing);
         }
     }
+    core::mem::forget(changing);
 }
 
-/// In a forked child, which has one thread.
-pub(crate) fn in_child() {
-    for instance in &INSTANCES {
-        instance.plain_sleepers.store(0, Ordering::Relaxed);
+/// In parent and child alike; the child has one thread, and nobody else's sleepers.
+pub(crate) fn after_fork(is_child: bool) {
+    if is_child {
+        INSTANCES.iter().for_each(|instance| instance.plain_sleepers.store(0, Ordering::Relaxed));
     }
+    drop(Changing::held());
 }

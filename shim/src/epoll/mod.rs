@@ -11,7 +11,7 @@ mod pending;
 mod wait;
 
 pub(crate) use control::epoll_ctl;
-pub(crate) use instances::{before_fork, in_child, release, retain, with_part};
+pub(crate) use instances::{after_fork, before_fork, release, retain, with_part};
 pub(crate) use pending::decided;
 
 use core::ffi::c_int;
@@ -39,6 +39,11 @@ impl Changing {
             let _ = unsafe { kernel::call(libc::SYS_sched_yield, []) };
         }
         Changing { _section: section }
+    }
+
+    /// One that was begun before a fork and forgotten.
+    fn held() -> Changing {
+        Changing { _section: LockedSection::entered() }
     }
 }
 

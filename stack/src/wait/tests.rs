@@ -187,6 +187,23 @@ fn what_one_thread_leaves_on_the_ready_list_wakes_the_next() {
 }
 
 #[test]
+fn a_wake_that_a_leaving_thread_did_not_heed_wakes_the_next() {
+    let stack = stack();
+    let mut s = stack.enter(0, 0).unwrap();
+    let epoll = create(&mut s, ME).unwrap();
+    let x = socket(&mut s);
+    add(&mut s, epoll, &interest(x, IN | EDGE, 1)).unwrap();
+    let leaving = sleep_on(&mut s, epoll, WakerId(1)).unwrap();
+    sleep_on(&mut s, epoll, WakerId(2)).unwrap();
+    fall_asleep(&s, WakerId(1));
+    fall_asleep(&s, WakerId(2));
+    becomes_ready(&mut s, x);
+    assert_eq!(rung(&mut s), [1]);
+    unwatch(&mut s, leaving);
+    assert_eq!(rung(&mut s), [2]);
+}
+
+#[test]
 fn an_exclusive_event_goes_to_one_instance_that_has_a_sleeper_and_to_all_when_none_has() {
     let stack = stack();
     let mut s = stack.enter(0, 0).unwrap();

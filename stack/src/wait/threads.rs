@@ -1,5 +1,6 @@
 //! Threads that wait: in poll(), select() and blocking calls for sockets, in epoll_wait for an instance.
 
+use super::notify::wake_sleeper;
 use super::{Epoll, OnEpoll, WakerId, Watch, discard, events, hang};
 use crate::region::Handle;
 use crate::shard::Shard;
@@ -38,7 +39,14 @@ pub fn sleep_on(s: &mut Shard, epoll: Handle<Epoll>, waker: WakerId) -> Option<S
 
 /// The thread waits no more. A handle whose watch went with its socket is ignored.
 pub fn unwatch(s: &mut Shard, sleep: Sleep) {
+    let instance = s.watches.get(sleep).filter(|w| w.is_sleeper()).map(|w| w.epoll);
     discard(s, sleep);
+    // A wake that came for this thread after it looked last is for the next sleeper.
+    if let Some(epoll) = instance
+        && s.epolls.get(epoll).is_some_and(|e| !e.ready.is_empty())
+    {
+        wake_sleeper(s, epoll);
+    }
 }
 
 fn enter(s: &mut Shard, fill: impl FnOnce(&mut Watch)) -> Option<Handle<Watch>> {
