@@ -206,7 +206,7 @@ pub(super) fn number_of(index: u32) -> Option<i32> {
 /// is finished first, and nothing new is begun until `after_fork`.
 pub(crate) fn before_fork() {
     let changing = Changing::begin();
-    for (fd, entry) in fds::entries(0, u32::MAX) {
+    for (fd, entry) in fds::entries() {
         if let Entry::Epoll { instance } = entry
             && let Some(instance) = of(instance)
             && startup::stack().is_some()
