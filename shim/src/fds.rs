@@ -183,6 +183,9 @@ pub(crate) fn exchange(fd: i32, old: Entry, new: Entry) -> bool {
 }
 
 fn count_used(fd: i32, entry: Entry) {
+    if fd <= 2 && matches!(entry, Entry::Connection(_)) {
+        crate::hooks::streams::stand_in(fd);
+    }
     let used = match entry {
         Entry::Kernel => return,
         Entry::Own { .. } => &USED_BY_US,

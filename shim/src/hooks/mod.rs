@@ -11,7 +11,7 @@ mod options;
 mod processes;
 mod signals;
 mod sockets;
-mod streams;
+pub(crate) mod streams;
 mod table;
 mod tcp_info;
 mod trampolines;

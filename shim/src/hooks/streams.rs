@@ -1,11 +1,12 @@
-//! fdopen() and dprintf(): stdio reads and writes inside of libc, where no hook is. A stream on one of our sockets is therefore a stream of
+//! fdopen(), dprintf() and the standard streams: stdio reads and writes inside of libc, where no hook is. A stream on one of our sockets is therefore a stream of
 //! stdio's custom kind, whose functions are our hooks.
 
 use core::ffi::{c_char, c_int, c_void};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::errno::give_back;
 use crate::fds::Entry;
-use crate::kernel::{Errno, Outcome};
+use crate::kernel::{self, Errno, Outcome};
 
 use super::descriptors::{self, entry};
 use super::transfer;
@@ -14,7 +15,7 @@ use super::transfer;
 struct Functions {
     read: unsafe extern "C" fn(*mut c_void, *mut c_char, usize) -> isize,
     write: unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> isize,
-    seek: Option<unsafe extern "C" fn(*mut c_void, *mut i64, c_int) -> c_int>,
+    seek: unsafe extern "C" fn(*mut c_void, *mut i64, c_int) -> c_int,
     close: unsafe extern "C" fn(*mut c_void) -> c_int,
 }
 
@@ -28,6 +29,10 @@ unsafe extern "C" {
         list: *mut c_void,
     ) -> c_int;
     fn free(block: *mut c_void);
+    fn setvbuf(stream: *mut c_void, buffer: *mut c_char, mode: c_int, size: usize) -> c_int;
+    static mut stdin: *mut c_void;
+    static mut stdout: *mut c_void;
+    static mut stderr: *mut c_void;
 }
 
 /// LINUX: `_fileno` of glibc's `struct _IO_FILE`, which is part of its ABI. Streams of the custom kind have none, but
@@ -40,15 +45,54 @@ pub(super) unsafe fn fdopen(fd: c_int, mode: *const c_char) -> Outcome {
         // SAFETY: the program's own call.
         Entry::Kernel | Entry::Epoll { .. } => unsafe { of_libc(fd, mode) },
         _ => {
-            let functions = Functions { read, write, seek: None, close };
-            // SAFETY: the functions take the descriptor's number as their cookie; `mode` is the program's string.
-            let stream = unsafe { fopencookie(fd as usize as *mut c_void, mode, functions) };
+            // SAFETY: `mode` is the program's string.
+            let stream = unsafe { ours(fd, mode) };
             if stream.is_null() {
                 return Err(Errno::from_raw_os_error(crate::errno::current()));
             }
-            // SAFETY: inside the structure that libc has just made.
-            unsafe { stream.byte_add(FILE_NUMBER).cast::<c_int>().write(fd) };
             Ok(stream as usize)
+        }
+    }
+}
+
+/// A stream that reads and writes `fd` by our hooks, whatever `fd` is; null if there is no memory.
+///
+/// # Safety
+/// `mode` is a string.
+unsafe fn ours(fd: c_int, mode: *const c_char) -> *mut c_void {
+    let functions = Functions { read, write, seek, close };
+    // SAFETY: the functions take the descriptor's number as their cookie.
+    let stream = unsafe { fopencookie(fd as usize as *mut c_void, mode, functions) };
+    if !stream.is_null() {
+        // SAFETY: inside the structure that libc has just made.
+        unsafe { stream.byte_add(FILE_NUMBER).cast::<c_int>().write(fd) };
+    }
+    stream
+}
+
+/// A connection has come to lie on descriptor 0, 1 or 2, as shells and inetd put it there: stdin, stdout or stderr is replaced by
+/// a stream of ours, which serves as well for whatever lies there later.
+#[cold]
+pub(crate) fn stand_in(fd: c_int) {
+    static DONE: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
+    const UNBUFFERED: c_int = 2;
+    if DONE.get(fd as usize).is_none_or(|done| done.swap(true, Ordering::Relaxed)) {
+        return;
+    }
+    let mode = if fd == 0 { c"r" } else { c"w" };
+    // SAFETY: libc's variables for the standard streams, which a program may set.
+    unsafe {
+        let stream = ours(fd, mode.as_ptr());
+        if stream.is_null() {
+            return;
+        }
+        match fd {
+            0 => stdin = stream,
+            1 => stdout = stream,
+            _ => {
+                setvbuf(stream, core::ptr::null_mut(), UNBUFFERED, 0);
+                stderr = stream;
+            }
         }
     }
 }
@@ -93,6 +137,19 @@ unsafe extern "C" fn write(cookie: *mut c_void, buffer: *const c_char, length: u
         }
     }
     done as isize
+}
+
+/// A socket has no place; what comes to lie on the number of a standard stream may.
+unsafe extern "C" fn seek(cookie: *mut c_void, place: *mut i64, whence: c_int) -> c_int {
+    // SAFETY: stdio's own variable.
+    let arguments = [cookie as usize, unsafe { *place } as usize, whence as usize];
+    // SAFETY: no memory is passed.
+    let moved = unsafe { kernel::call(libc::SYS_lseek, arguments) }.map(|now| {
+        // SAFETY: stdio's own variable.
+        unsafe { *place = now as i64 };
+        0
+    });
+    give_back(moved)
 }
 
 unsafe extern "C" fn close(cookie: *mut c_void) -> c_int {
