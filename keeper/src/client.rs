@@ -1,9 +1,11 @@
 //! Speaking to the keeper that is there: `shunt status`, `shunt stop`, and whether there is one at all.
 
 use std::io::{Read as _, Seek as _};
+use std::time::Duration;
 
 use rustix::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use stack::control::{Ask, Request};
 
 use crate::channel::{ask, reach_keeper};
@@ -62,11 +64,15 @@ fn request(what: Ask, arguments: &[u32]) -> Result<([u32; 7], Vec<OwnedFd>), Unh
         Errno::CONNREFUSED => Unheard::Absent,
         errno => unexpected(&format!("{}", explain(errno))),
     })?;
+    // A keeper that waits for a stopped program's lock must not hold up those who only ask.
+    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))
+        .map_err(|errno| unexpected(&explain(errno).to_string()))?;
     let mut request = Request { ask: what as u32, ..Request::default() };
     request.args.iter_mut().zip(arguments).for_each(|(place, argument)| *place = *argument);
     let (reply, descriptors) = ask(&socket, request).map_err(|errno| match errno {
         // It ended just now.
         Errno::CONNRESET | Errno::PIPE => Unheard::Absent,
+        Errno::AGAIN => unexpected("it does not answer"),
         errno => unexpected(&format!("{}", explain(errno))),
     })?;
     if reply.errno != 0 {
@@ -74,6 +80,8 @@ fn request(what: Ask, arguments: &[u32]) -> Result<([u32; 7], Vec<OwnedFd>), Unh
     }
     Ok((reply.args, descriptors))
 }
+
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn unexpected(what: &str) -> Unheard {
     Unheard::Refused(Fault::new(format!("the keeper cannot be asked: {what}")))
