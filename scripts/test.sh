@@ -2,7 +2,7 @@
 # Everything that must hold, on a fresh Debian 12 as root: style, unit and simulation tests, structure of the code, fuzzing,
 # socket calls compared with the kernel's, and real programs in the rig. Ends with one line: N passed, N failed.
 #
-#   scripts/test.sh [PART]...     only the parts named so: style build unit structure fuzz calls programs
+#   scripts/test.sh [PART]...     only the parts named so: style build unit simulation structure fuzz calls programs
 #
 # The output of each part is in build/test/.
 set -euo pipefail
@@ -101,6 +101,13 @@ build() { run build 900 cargo build --release --workspace; }
 
 unit() { run unit 900 cargo test --release --workspace --no-fail-fast; }
 
+# A thousand seeds of ten megabytes over wires of every kind, with the table of goodput against loss.
+simulation() {
+    SHUNT_SIM_SEEDS=1000 SHUNT_SIM_BYTES=10000000 \
+        run simulation 1200 cargo test --release -p stack --test simulation megabytes -- --nocapture
+    grep -E '^ *(loss|[0-9.]+%) ' "$log_dir/simulation.log" || true
+}
+
 structure() {
     local check
     export root_dir log_dir release_dir rig
@@ -134,7 +141,7 @@ main() {
     at_end '[ -z "$running" ] || kill $running 2>/dev/null'
     rig=shunt-test-$$
     local part
-    for part in style build unit structure fuzz calls programs; do
+    for part in style build unit simulation structure fuzz calls programs; do
         if wanted $part; then $part; fi
     done
     progress "finished"
