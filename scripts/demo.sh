@@ -57,7 +57,7 @@ counters='region:tcp_segments_in region:tcp_segments_out region:rx_frames region
 remember() {
     local side counter
     for side in a b; do
-        for counter in $counters; do before[$side$counter]=$(${counter%%:*} $side "${counter#*:}" || echo 0); done
+        for counter in $counters; do before[$side$counter]=$(${counter%%:*} $side "${counter#*:}" 2>/dev/null || echo 0); done
     done
 }
 

@@ -99,7 +99,14 @@ style() {
 
 build() { run build 900 cargo build --release --workspace; }
 
-unit() { run unit 900 cargo test --release --workspace --no-fail-fast; }
+# A thousand transfers of a megabyte over bad wires; of ten megabytes they take minutes:
+# SHUNT_SIM_SEEDS=1000 SHUNT_SIM_BYTES=10000000 cargo test --profile checked -p stack --test simulation megabytes
+unit() {
+    run unit 900 cargo test --profile checked --workspace --no-fail-fast
+    SHUNT_SIM_SEEDS=${SHUNT_SIM_SEEDS:-1000} SHUNT_SIM_BYTES=${SHUNT_SIM_BYTES:-1000000} \
+        run simulation 600 cargo test --profile checked -p stack --test simulation megabytes -- --nocapture
+    sed -n '/ loss /,/20.0%/p' "$log_dir/simulation.log"
+}
 
 # A thousand seeds of ten megabytes over wires of every kind, with the table of goodput against loss.
 simulation() {

@@ -8,7 +8,11 @@ use stack::region::Handle;
 use stack::tcp::{self, Connection, Settings, State, Tuple};
 
 /// How a connection is brought into a state.
-const STATES: [(&str, fn() -> Case); 9] = [
+type Reach = fn() -> Case;
+/// What happens to it there.
+type Happen = fn(&mut Case);
+
+const STATES: [(&str, Reach); 9] = [
     ("SYN_SENT", syn_sent),
     ("SYN_RECEIVED", syn_received),
     ("ESTABLISHED", established),
@@ -20,7 +24,7 @@ const STATES: [(&str, fn() -> Case); 9] = [
     ("TIME_WAIT", time_wait),
 ];
 
-const EVENTS: [(&str, fn(&mut Case)); 10] = [
+const EVENTS: [(&str, Happen); 10] = [
     ("shutdown", |x| tcp::shutdown_write(&mut x.peer.shard, x.c, x.peer.now)),
     ("close", |x| x.peer.close(x.c)),
     ("abort", |x| tcp::abort(&mut x.peer.shard, x.c, x.peer.now)),
