@@ -5,7 +5,7 @@
 //! drops the references as those of any process that ended.
 
 use core::ffi::{CStr, c_int, c_void};
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
 use stack::control::Ask;
 use stack::socket;
@@ -15,6 +15,7 @@ use crate::fds::{self, Entry};
 use crate::kernel::{Errno, Outcome};
 use crate::log::{self, Level};
 use crate::own::{self, Slot};
+use crate::sockets::socket_of;
 use crate::turn::turn;
 use crate::{bells, blocking, epoll, heap, signals, startup};
 
@@ -45,19 +46,21 @@ pub(crate) fn watch_forks() {
 unsafe extern "C" fn before() {
     epoll::before_fork();
     if let Some(stack) = startup::stack() {
-        match prepare(stack) {
-            Ok(()) => {}
-            Err(_) => {
-                log::line(
-                    Level::Info,
-                    &["the keeper has no place for a child: its sockets are out of reach"],
-                );
-            }
+        if prepare(stack).is_err() && fds::entries().any(|(_, entry)| socket_of(entry).is_some()) {
+            tell_once();
         }
     }
     // Held over the fork, so that the child finds line and heap at rest.
     core::mem::forget(Conversation::begin());
     heap::before_fork();
+}
+
+/// A program that forks often, after its keeper has died, says so once.
+fn tell_once() {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        log::line(Level::Info, &["the keeper has no place for a child: its sockets are out of reach there"]);
+    }
 }
 
 fn prepare(stack: &stack::drive::Stack) -> Result<(), Errno> {
