@@ -11,6 +11,7 @@ static void passive(int fd)
 {
     char byte;
     step("closed");
+    await(fd, POLLRDHUP);
     say("poll: %s", poll_bits(await(fd, POLLIN | POLLRDHUP | POLLOUT)));
     CALL(recv(fd, &byte, 1, 0));
     CALL(send(fd, "into the void", 13, MSG_NOSIGNAL));
