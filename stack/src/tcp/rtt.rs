@@ -39,23 +39,22 @@ pub(super) fn on_ack(t: &mut Turn<'_>, segment: &Segment, sample: Sample) {
     if let Some(elapsed) = elapsed {
         measured(&mut t.c.rtt, elapsed);
     }
-    // RFC 6298 5 and Karn: the back-off stays until a segment that was sent once is acknowledged, or one of which we
-    // know the transmission.
+    // Karn: without a sample the back-off stays, for the timeout may really be too short.
     if elapsed.is_some() || sample.resent_at == 0 {
         t.c.rtt.backoff = 0;
     }
 }
 
-/// What the echo tells of a segment that was sent more than once, to the millisecond (RFC 7323 4.1).
+/// What an echo tells of a segment that was sent more than once, to the millisecond (RFC 7323 4.1).
 ///
-/// An echo from before it was sent again proves nothing: either the first transmission took this long, or its
-/// acknowledgement was lost and this one answers the second. Taking the latter for a round trip would let the timeout
-/// grow without bound on a wire that loses ACKs.
+/// An echo from before it was sent again is ambiguous: either the first transmission took as long as it says, or its
+/// ACK was lost and this one answers the second. The round trip is at least the time since the second in both cases,
+/// and that is taken. LINUX takes the longer one, and its timeout grows without bound on a wire that loses ACKs.
 fn by_echo(t: &Turn<'_>, segment: &Segment, resent_at: u64) -> Option<u64> {
     let timestamps = segment.timestamps.filter(|_| t.c.marks.has(Marks::TIMESTAMPS))?;
     let age = t.timestamp().wrapping_sub(timestamps.echo);
     let since_resent = milliseconds(t.now).wrapping_sub(milliseconds(resent_at));
-    (age <= since_resent).then(|| u64::from(age.max(1)) * 1_000_000)
+    Some(u64::from(age.min(since_resent).max(1)) * 1_000_000)
 }
 
 /// RFC 6298 2.2 and 2.3.
