@@ -119,9 +119,15 @@ impl Wheel {
     pub fn pop_due(&mut self, timed: &mut impl Timed, now: u64) -> Option<u32> {
         let target = tick_of(now);
         while (target.wrapping_sub(self.head.now) as i32) > 0 {
-            let tick = self.head.now.wrapping_add(1);
+            // Empty slots are stepped over, so that catching up after a long sleep takes no time.
+            let ahead = self.ticks_to_occupied().unwrap_or(u32::MAX);
+            if ahead > target.wrapping_sub(self.head.now) {
+                self.head.now = target;
+                break;
+            }
+            let tick = self.head.now.wrapping_add(ahead);
+            let slot = tick as usize % SLOTS;
             if let Some(entry) = self.due_in_slot(timed, tick) {
-                let slot = tick as usize % SLOTS;
                 if timed
                     .timer(entry)
                     .is_some_and(|link| link.is_armed() && link.tick as usize % SLOTS == slot)
@@ -133,8 +139,25 @@ impl Wheel {
                 self.empty(slot);
             }
             self.head.now = tick;
-            if self.head.armed == 0 {
-                self.head.now = target;
+        }
+        None
+    }
+
+    /// Ticks from the present one to the next whose slot holds entries, due in this revolution or a later one.
+    fn ticks_to_occupied(&self) -> Option<u32> {
+        let start = self.head.now.wrapping_add(1) as usize % SLOTS;
+        let words = SLOTS / 64;
+        for step in 0..=words {
+            let word = (start / 64 + step) % words;
+            let mut bits = self.head.occupied[word];
+            if step == 0 {
+                bits &= u64::MAX << (start % 64);
+            } else if step == words {
+                bits &= !(u64::MAX << (start % 64));
+            }
+            if bits != 0 {
+                let slot = word * 64 + bits.trailing_zeros() as usize;
+                return Some(((slot + SLOTS - start) % SLOTS + 1) as u32);
             }
         }
         None
@@ -167,26 +190,12 @@ impl Wheel {
 
     /// No timer fires before this time (nanoseconds); `u64::MAX` when none is armed.
     pub fn next_deadline(&self) -> u64 {
-        if self.head.armed == 0 {
-            return u64::MAX;
-        }
-        let start = self.head.now.wrapping_add(1) as usize % SLOTS;
-        let words = SLOTS / 64;
-        for step in 0..=words {
-            let word = (start / 64 + step) % words;
-            let mut bits = self.head.occupied[word];
-            if step == 0 {
-                bits &= u64::MAX << (start % 64);
-            } else if step == words {
-                bits &= !(u64::MAX << (start % 64));
+        match self.ticks_to_occupied() {
+            Some(ahead) if self.head.armed != 0 => {
+                (u64::from(self.head.now) + u64::from(ahead)) << TICK_SHIFT
             }
-            if bits != 0 {
-                let slot = word * 64 + bits.trailing_zeros() as usize;
-                let ahead = (slot + SLOTS - start) % SLOTS + 1;
-                return (u64::from(self.head.now) + ahead as u64) << TICK_SHIFT;
-            }
+            _ => u64::MAX,
         }
-        u64::MAX
     }
 
     /// Every link of every slot agrees with its neighbours, its slot and the count.
