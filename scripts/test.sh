@@ -44,7 +44,7 @@ counted() {
 
 complain() { # NAME LOG STATUS
     say "FAILED: $1$([ "$3" != 124 ] || echo ', it took too long')"
-    grep -E '^(FAILED|failed:|error|test .* FAILED|.*panicked at)' "$2" | head -n 40 >&2 || true
+    grep -E '^(FAILED|FAIL |failed:|error|test .* FAILED|.*panicked at)' "$2" | head -n 40 >&2 || true
     tail -n 25 "$2" | sed 's/^/    /' >&2
     say "    (all of it: ${2#"$root_dir"/})"
 }
@@ -126,7 +126,12 @@ structure() {
 
 fuzz() { run fuzz 300 fuzz/run --short; }
 
-calls() { RIG=$rig-calls run calls 600 c-tests/run; }
+# One program at a time; then many that share the keepers; then with the library but no keeper, where all is the kernel's.
+calls() {
+    RIG=$rig-calls run calls 600 c-tests/run
+    RIG=$rig-calls run calls-together 300 c-tests/run --jobs 8
+    RIG=$rig-calls run calls-without-keeper 300 c-tests/run --no-keeper --jobs 4
+}
 
 programs() {
     local files
