@@ -38,6 +38,13 @@ run() {
     [ $bad = 0 ] || complain "$name" "$log" "$status"
 }
 
+stop_running() {
+    [ -n "$running" ] || return 0
+    kill "$running" 2>/dev/null
+    wait "$running"
+    running=
+}
+
 counted() {
     sed -nE 's/^.*\b([0-9]+) passed[;,] ([0-9]+) failed.*$/\1 \2/p' "$1" | awk '{ good += $1; bad += $2 } END { print good + 0, bad + 0 }'
 }
@@ -99,19 +106,12 @@ style() {
 
 build() { run build 900 cargo build --release --workspace; }
 
-# A thousand transfers of a megabyte over bad wires; of ten megabytes they take minutes:
-# SHUNT_SIM_SEEDS=1000 SHUNT_SIM_BYTES=10000000 cargo test --profile checked -p stack --test simulation megabytes
-unit() {
-    run unit 900 cargo test --profile checked --workspace --no-fail-fast
-    SHUNT_SIM_SEEDS=${SHUNT_SIM_SEEDS:-1000} SHUNT_SIM_BYTES=${SHUNT_SIM_BYTES:-1000000} \
-        run simulation 600 cargo test --profile checked -p stack --test simulation megabytes -- --nocapture
-    sed -n '/ loss /,/20.0%/p' "$log_dir/simulation.log"
-}
+unit() { run unit 900 cargo test --profile checked --workspace --no-fail-fast; }
 
 # A thousand seeds of ten megabytes over wires of every kind, with the table of goodput against loss.
 simulation() {
     SHUNT_SIM_SEEDS=1000 SHUNT_SIM_BYTES=10000000 \
-        run simulation 1200 cargo test --release -p stack --test simulation megabytes -- --nocapture
+        run simulation 900 cargo test --profile checked -p stack --test simulation megabytes -- --nocapture
     grep -E '^ *(loss|[0-9.]+%) ' "$log_dir/simulation.log" || true
 }
 
@@ -139,6 +139,7 @@ programs() {
     chmod 755 "$files" # servers with dropped privileges read there
     at_end "rm -rf '$files'"
     at_end "RIG=$rig '$root_dir/scripts/rig.sh' down"
+    at_end stop_running # first, or it would raise the next rig
     RIG=$rig TMPDIR=$files run programs 1200 cargo test --release -p shunt-tests --test real_programs
     export -f nothing_left_behind
     export rig
@@ -150,7 +151,7 @@ main() {
     cd "$root_dir"
     "$root_dir/scripts/setup.sh"
     mkdir -p "$log_dir"
-    at_end '[ -z "$running" ] || kill $running 2>/dev/null'
+    at_end stop_running
     rig=shunt-test-$$
     local part
     for part in style build unit simulation structure fuzz calls programs; do

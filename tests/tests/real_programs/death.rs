@@ -90,7 +90,7 @@ fn killed_in_a_transfer(stage: &Stage) -> Outcome {
     for (round, (serves, client, victim)) in rounds.into_iter().enumerate() {
         let port = 7100 + 10 * round as u16;
         let name = format!("{victim:?}-that-{}s", if victim == Side::Server { serves } else { client });
-        let bystanders = stream(stage, &format!("beside-{name}"), port + 1, "echo", "ask", 3)?;
+        let bystanders = stream(stage, &format!("beside-{name}"), port + 1, "echo", "ask", 2)?;
         kill_one(stage, &name, port, (serves, client), victim).map_err(|why| format!("{name}: {why}"))?;
         finish(bystanders).map_err(|why| format!("beside {name}: {why}"))?;
         settled(&before).map_err(|why| format!("after {name} was killed: {why}"))?;

@@ -34,7 +34,7 @@ fn ping_pong(stage: &Stage, mode: &[&str]) -> Outcome {
     let least = AtLeast { connections: 1, segments_in: 1000, segments_out: 1000 };
     stage.proving(least, least, || {
         let client = ["/usr/bin/sockperf", "ping-pong"].iter().chain(&common).chain(mode).copied();
-        let client: Vec<&str> = client.chain(["-t", "2", "-m", "64"]).collect();
+        let client: Vec<&str> = client.chain(["-t", "1", "-m", "64"]).collect();
         let ended = stage.client("sockperf", &client)?.succeed(Duration::from_secs(20))?;
         ensure!(ended.stdout.contains("percentile 50.000"), "sockperf measured nothing{}", ended.said());
         let clean = "# dropped messages = 0; # duplicated messages = 0; # out-of-order messages = 0";
