@@ -16,6 +16,7 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering;
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
+use rustix::io::Errno;
 
 /// Descriptors taken from a ring at a time.
 const BATCH: usize = 64;
@@ -338,11 +339,14 @@ impl Entered<'_> {
         self.flush();
         let mut after = self.release();
         loop {
-            for number in 0..self.lane.links.len() {
-                if after.kick & (1 << (number & 63)) != 0
-                    && let Some(link) = self.lane.links.get(number).filter(|l| l.needs_kick())
-                {
-                    let _ = Xsk::kick(link.fd());
+            for (number, link) in self.lane.links.iter().enumerate() {
+                if after.kick & (1 << (number & 63)) != 0 && link.needs_kick() {
+                    // What a busy card leaves on the ring, the keeper kicks until it is gone.
+                    after.keeper |= Xsk::kick(link.fd()) == Err(Errno::AGAIN);
+                }
+                if link.needs_fill_wakeup() {
+                    // A card that is gone needs no frames.
+                    let _ = Xsk::wake_receiver(link.fd());
                 }
             }
             for &waker in after.wake.iter().take(after.wakes) {

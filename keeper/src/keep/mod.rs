@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read};
 use rustix::net::{SocketFlags, accept_with};
 use stack::drive::{Bell, Entered, Stack};
@@ -72,6 +72,8 @@ pub(crate) struct Keeper {
     /// To end after this long with nothing to keep; None for a keeper that stays until it is stopped.
     lingers: Option<Duration>,
     idle_since: Option<u64>,
+    /// A card was busy: when to kick it again.
+    kick_at: Option<u64>,
     sweep_at: u64,
     sweep_pause: u64,
 }
@@ -128,10 +130,13 @@ impl Keeper {
             if is_called || waits.asked {
                 self.resolve_wanted(now);
             }
+            if is_called || waits.asked || self.kick_at.is_some_and(|time| time <= now) {
+                self.kick(now);
+            }
             self.follow_network(now);
             self.tidy(now);
-            let until =
-                [waits.until, self.network.next_retake(), self.next_chore(now)].into_iter().flatten().min();
+            let until = [waits.until, self.kick_at, self.network.next_retake(), self.next_chore(now)];
+            let until = until.into_iter().flatten().min();
             self.wait_for_packets(waits.for_packets)?;
             rung = self.sleep(until, now)?;
         }
@@ -244,6 +249,12 @@ impl Keeper {
             Bell::Keeper => rung = true,
         });
         rung
+    }
+
+    /// Frames that a busy card has left on a TX ring: nobody else will come back to them before a timer does.
+    fn kick(&mut self, now: u64) {
+        let left = self.links.iter().filter(|link| Xsk::kick(link.as_fd()) == Err(Errno::AGAIN)).count();
+        self.kick_at = (left > 0).then_some(now + KICK_PAUSE);
     }
 
     fn hear_network(&mut self, now: u64) {
@@ -383,5 +394,6 @@ pub(crate) fn now() -> u64 {
     (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
+const KICK_PAUSE: u64 = Duration::from_millis(1).as_nanos() as u64;
 const FIRST_SWEEP_PAUSE: u64 = Duration::from_millis(5).as_nanos() as u64;
 const LONGEST_SWEEP_PAUSE: u64 = Duration::from_secs(1).as_nanos() as u64;

@@ -102,6 +102,7 @@ pub(crate) fn begin(setup: &Setup, in_background: bool) -> Result<Begun, Fault> 
         is_ending: false,
         lingers: in_background.then_some(LINGER),
         idle_since: None,
+        kick_at: None,
         sweep_at: 0,
         sweep_pause: 0,
     };
