@@ -81,7 +81,7 @@ fn request(what: Ask, arguments: &[u32]) -> Result<([u32; 7], Vec<OwnedFd>), Unh
     Ok((reply.args, descriptors))
 }
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn unexpected(what: &str) -> Unheard {
     Unheard::Refused(Fault::new(format!("the keeper cannot be asked: {what}")))
