@@ -111,7 +111,11 @@ fn pause_with(vigil: &mut Vigil<'_>, fd: i32) -> Result<bool, Errno> {
         let nothing = [0i64; 2];
         let arguments = [polled.as_mut_ptr() as usize, 1, nothing.as_ptr() as usize, 0, 8];
         // SAFETY: the kernel reads and writes our array, and reads our timespec.
-        unsafe { kernel::call(libc::SYS_ppoll, arguments) }?;
+        match unsafe { kernel::call(libc::SYS_ppoll, arguments) } {
+            // Whether a signal ends the call is for the mark to say.
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(polled[0].revents != 0)
 }

@@ -175,7 +175,15 @@ impl<'a> Mixed<'a> {
         let polled = self.results();
         let arguments = [polled.as_mut_ptr() as usize, polled.len(), nothing.as_ptr() as usize, 0, 8];
         // SAFETY: the kernel reads and writes our array, and reads our timespec.
-        unsafe { kernel::call(libc::SYS_ppoll, arguments) }.map(|_| ())
+        match unsafe { kernel::call(libc::SYS_ppoll, arguments) } {
+            Ok(_) => Ok(()),
+            Err(Errno::INTR) => {
+                // Whether a signal ends the call is for the mark to say, once ours were looked at too.
+                self.results().iter_mut().for_each(|p| p.revents = 0);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds what is true of ours; with `vigil`, enters this thread's watches in the same turns.
