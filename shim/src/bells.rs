@@ -2,13 +2,13 @@
 
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use stack::control::Ask;
+use stack::control::{Ask, BELLS_AT_ONCE};
 use stack::drive::Bell;
 use stack::wait::WakerId;
 
 use crate::control;
 use crate::kernel;
-use crate::own::Slot;
+use crate::own::{self, Slot};
 
 /// Bells that we know, by waker: the slot of the eventfd plus one. Those of others are fetched from the keeper once;
 /// a waker keeps its eventfd for as long as the region lives, whoever it is given to.
@@ -32,9 +32,14 @@ pub(crate) fn take_first() -> Option<WakerId> {
     (taken != WakerId::NONE.0).then_some(WakerId(taken))
 }
 
+/// A bell that is known stays: others may be ringing it at this moment, and the new descriptor is of the same eventfd.
 pub(crate) fn learn(waker: WakerId, bell: Slot) {
-    if let Some(known) = KNOWN.get(usize::from(waker.0)) {
-        known.store(bell.index() + 1, Ordering::Relaxed);
+    let place = KNOWN.get(usize::from(waker.0));
+    let is_new = place.is_some_and(|known| {
+        known.compare_exchange(0, bell.index() + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    });
+    if !is_new {
+        own::release(bell);
     }
 }
 
@@ -56,10 +61,14 @@ pub(crate) fn ring(bell: Bell) {
     let _ = unsafe { kernel::call(libc::SYS_write, [fd as usize, (&raw const one) as usize, 8]) };
 }
 
+/// The bells of a group of wakers come together: who needs one will need others soon.
 #[cold]
 fn fetch(waker: WakerId) -> Option<Slot> {
-    let (_, mut received) = control::ask(Ask::WakerBell, &[u32::from(waker.0)], None).ok()?;
-    let slot = received.next().ok()?;
-    learn(waker, slot);
-    Some(slot)
+    let (reply, mut received) = control::ask(Ask::WakerBell, &[u32::from(waker.0)], None).ok()?;
+    let first = *reply.args.first()?;
+    for number in first..first.saturating_add(BELLS_AT_ONCE) {
+        let Ok(slot) = received.next() else { break };
+        learn(WakerId(number as u16), slot);
+    }
+    known(waker)
 }

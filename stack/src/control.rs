@@ -8,7 +8,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The abstract address, without its leading zero byte.
 pub const ADDRESS: &[u8] = b"shunt";
 /// Raised with every change of the messages.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// Wakers whose bells are handed out together: those of a group, which starts at a multiple of this.
+pub const BELLS_AT_ONCE: u32 = 16;
 /// Descriptors in one message at most.
 pub const MOST_DESCRIPTORS: usize = 72;
 
@@ -22,7 +24,7 @@ pub enum Ask {
     Hello = 1,
     /// A bell for one more thread. Reply: `[waker]` and its eventfd.
     NewWaker = 2,
-    /// `[waker]`: another process's bell. Reply: its eventfd.
+    /// `[waker]`: another process's bell. Reply: `[first]` and the eventfds of the wakers from there on, `waker` among them.
     WakerBell = 3,
     /// `[waker]`: a thread has ended. Reply: nothing in it.
     FreeWaker = 4,

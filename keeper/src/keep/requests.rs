@@ -89,7 +89,10 @@ impl Keeper {
             (_, None) => Err(Refused(Errno::PROTO, "Hello comes first".into())),
             (Ask::NewWaker, Some(slot)) => self.new_waker(id, slot),
             (Ask::WakerBell, Some(_)) => match self.wakers.bell(first) {
-                Some(bell) => Granted::numbers([]).with(bell),
+                Some(_) => {
+                    let (first, mut bells) = self.wakers.group(first);
+                    bells.try_fold(Granted::numbers([first]), Granted::with)
+                }
                 None => Err(Refused(Errno::NOENT, "there is no such waker".into())),
             },
             (Ask::FreeWaker, Some(_)) => self.free_waker(id, first),

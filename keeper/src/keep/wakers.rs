@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read, write};
+use stack::control::BELLS_AT_ONCE;
 use stack::region::WakerSlot;
 use stack::wait::WakerId;
 
@@ -22,19 +23,32 @@ impl Wakers {
     pub(crate) fn give(&mut self, slots: &[WakerSlot], process: u16) -> Result<u16, Errno> {
         // The number that means "none" is never given.
         let limit = slots.len().min(usize::from(WakerId::NONE.0));
-        let number = match self.free.pop() {
-            Some(number) => number,
-            None if self.bells.len() < limit => {
-                self.bells.push(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-                (self.bells.len() - 1) as u16
-            }
-            None => return Err(Errno::NOBUFS),
-        };
+        if self.free.is_empty() {
+            self.make_group(limit)?;
+        }
+        let number = self.free.pop().ok_or(Errno::NOBUFS)?;
         if let Some(slot) = slots.get(usize::from(number)) {
             slot.disarm();
             slot.owner.store(u32::from(process) + 1, Ordering::Relaxed);
         }
         Ok(number)
+    }
+
+    /// Bells for those who come next as well: who fetches one gets all of its group, and need not ask for each.
+    fn make_group(&mut self, limit: usize) -> Result<(), Errno> {
+        let first = self.bells.len();
+        for _ in first..limit.min(first + BELLS_AT_ONCE as usize) {
+            self.bells.push(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        }
+        self.free.extend((first..self.bells.len()).rev().map(|number| number as u16));
+        Ok(())
+    }
+
+    /// The group of bell `number`: the first one's number, and all of it.
+    pub(crate) fn group(&self, number: u32) -> (u32, impl Iterator<Item = BorrowedFd<'_>>) {
+        let first = number - number % BELLS_AT_ONCE;
+        let bells = self.bells.iter().skip(first as usize).take(BELLS_AT_ONCE as usize);
+        (first, bells.map(OwnedFd::as_fd))
     }
 
     pub(crate) fn bell(&self, number: u32) -> Option<BorrowedFd<'_>> {
