@@ -58,7 +58,7 @@ fn leave_line_open(stack: &Stack) -> Option<i32> {
     Some(line)
 }
 
-fn inode_of(fd: i32) -> Result<u64, Errno> {
+pub(crate) fn inode_of(fd: i32) -> Result<u64, Errno> {
     // SAFETY: all zero is a valid structure of numbers.
     let mut status: libc::stat = unsafe { core::mem::zeroed() };
     // SAFETY: the kernel writes a structure of ours.
@@ -94,7 +94,7 @@ extern "C" fn take_over_inherited() {
 }
 
 /// Enters `fd` as what the old image, of slot `from`, had under it.
-fn take_over(stack: &Stack, fd: i32, from: u16) {
+pub(crate) fn take_over(stack: &Stack, fd: i32, from: u16) {
     let Ok(inode) = inode_of(fd) else { return };
     for shard in 0..stack.shard_count() as u8 {
         let found = turn(shard, |s, _| {
@@ -124,7 +124,7 @@ fn number(fd: i32, name: c_int) -> Option<i32> {
     unsafe { kernel::call(libc::SYS_getsockopt, arguments) }.ok().map(|_| value)
 }
 
-fn is_tcp(fd: i32) -> bool {
+pub(crate) fn is_tcp(fd: i32) -> bool {
     number(fd, libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP)
 }
 

@@ -25,6 +25,7 @@ mod kernel;
 mod listen;
 mod log;
 mod own;
+mod passing;
 mod poll;
 mod processes;
 mod select;

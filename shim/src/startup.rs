@@ -43,6 +43,11 @@ pub(crate) fn stack() -> Option<&'static Stack> {
     }
 }
 
+/// Whether this process is attached, or might be if it had a reason.
+pub(crate) fn is_reachable() -> bool {
+    STATE.load(Ordering::Relaxed) != ON_THE_KERNEL
+}
+
 /// The stack, attaching to it if that was not tried yet.
 pub(crate) fn attach() -> Option<&'static Stack> {
     if STATE.load(Ordering::Relaxed) == NOT_YET {

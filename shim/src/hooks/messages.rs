@@ -1,17 +1,33 @@
 //! sendmsg(), recvmsg() and their plural forms.
 
 use core::ffi::{c_int, c_uint};
+use core::sync::atomic::Ordering;
 
 use crate::kernel::{self, Errno, Outcome};
 use crate::turn::now;
 use crate::user_buffers::Buffers;
-use crate::{stream, user_memory};
+use crate::{passing, startup, stream, thread, user_memory};
 
 use super::transfer::{Way, opens_with_data, transfer, way};
 use crate::fds::Place;
 
 pub(super) unsafe fn recvmsg(fd: c_int, message: *mut libc::msghdr, flags: c_int) -> Outcome {
-    transfer!(fd, |place| receive(place, message, flags), SYS_recvmsg, [message, flags])
+    let received: Outcome =
+        transfer!(fd, |place| receive(place, message, flags), SYS_recvmsg, [message, flags]);
+    if received.is_ok() && startup::is_reachable() && has_control(message) && !is_borrowed() {
+        passing::receive(message);
+    }
+    received
+}
+
+/// Descriptors may travel with it. Only for memory that the kernel has used already, or once faults are repaired: when the
+/// process is attached.
+fn has_control(message: *const libc::msghdr) -> bool {
+    user_memory::read(message).is_ok_and(|header| !header.msg_control.is_null() && header.msg_controllen > 0)
+}
+
+fn is_borrowed() -> bool {
+    thread::current().borrowed_memory.load(Ordering::Relaxed)
 }
 
 fn receive(place: Place, message: *mut libc::msghdr, flags: c_int) -> Outcome {
@@ -38,7 +54,15 @@ fn pieces_of(header: &libc::msghdr) -> Result<Buffers, Errno> {
 
 pub(super) unsafe fn sendmsg(fd: c_int, message: *const libc::msghdr, flags: c_int) -> Outcome {
     opens_with_data(fd, flags);
-    transfer!(fd, |place| send(place, message, flags), SYS_sendmsg, [message, flags])
+    let passes = startup::stack().is_some() && has_control(message) && !is_borrowed();
+    if passes {
+        passing::lend(message);
+    }
+    let sent: Outcome = transfer!(fd, |place| send(place, message, flags), SYS_sendmsg, [message, flags]);
+    if passes && sent.is_err() {
+        passing::take_back(message);
+    }
+    sent
 }
 
 /// Control data of a stream is for options that we have not (timestamps, SCM_RIGHTS, which TCP ignores).
