@@ -62,7 +62,7 @@ fn download(stage: &Stage, at_a_time: u64) -> Outcome {
 fn start_curl(stage: &Stage) -> Outcome<Child> {
     let url = format!("http://{SERVER_ADDRESS}:{PORT}/large.bin");
     let mut command =
-        stage.command(Side::Client, &["/usr/bin/curl", "-sS", "--fail", "--max-time", "150", &url]);
+        stage.command(Side::Client, &["/usr/bin/curl", "-sS", "--fail", "--max-time", "280", &url]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().map_err(|e| format!("curl does not start: {e}"))
 }
