@@ -31,7 +31,8 @@ fn ping_pong(stage: &Stage, mode: &[&str]) -> Outcome {
     let server: Vec<&str> =
         ["/usr/bin/sockperf", "server"].iter().chain(&common).chain(mode).copied().collect();
     let _server = stage.serve("sockperf-server", &server, 11111)?;
-    let least = AtLeast { connections: 1, segments_in: 1000, segments_out: 1000 };
+    // How many is a matter of speed, which a busy machine has not.
+    let least = AtLeast { connections: 1, segments_in: 20, segments_out: 20 };
     stage.proving(least, least, || {
         let client = ["/usr/bin/sockperf", "ping-pong"].iter().chain(&common).chain(mode).copied();
         let client: Vec<&str> = client.chain(["-t", "1", "-m", "64"]).collect();
