@@ -6,7 +6,7 @@ use stack::control::{Ask, BELLS_AT_ONCE};
 use stack::drive::Bell;
 use stack::wait::WakerId;
 
-use crate::control;
+use crate::control::Conversation;
 use crate::kernel;
 use crate::own::{self, Slot};
 
@@ -64,7 +64,12 @@ pub(crate) fn ring(bell: Bell) {
 /// The bells of a group of wakers come together: who needs one will need others soon.
 #[cold]
 fn fetch(waker: WakerId) -> Option<Slot> {
-    let (reply, mut received) = control::ask(Ask::WakerBell, &[u32::from(waker.0)], None).ok()?;
+    let conversation = Conversation::begin();
+    if let Some(slot) = known(waker) {
+        // Another thread fetched it while this one waited for its turn.
+        return Some(slot);
+    }
+    let (reply, mut received) = conversation.ask(Ask::WakerBell, &[u32::from(waker.0)], None).ok()?;
     let first = *reply.args.first()?;
     for number in first..first.saturating_add(BELLS_AT_ONCE) {
         let Ok(slot) = received.next() else { break };

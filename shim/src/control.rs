@@ -1,19 +1,20 @@
 //! Talking to the keeper: one request, one reply, over the control socket.
 
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, Ordering};
 
 use stack::control::{ADDRESS, Ask, MOST_DESCRIPTORS, Reply, Request};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::kernel::{self, Errno};
+use crate::lock::Lock;
 use crate::own::{self, Slot};
 use crate::signals::LockedSection;
 
 /// The control socket's slot, or -1.
 static LINE: AtomicI32 = AtomicI32::new(-1);
 /// One conversation at a time.
-static BUSY: AtomicU32 = AtomicU32::new(0);
+static BUSY: Lock = Lock::new();
 /// A keeper that does not answer for so long is as good as none.
 const PATIENCE_SECONDS: i64 = 3;
 
@@ -50,11 +51,7 @@ pub(crate) struct Conversation {
 impl Conversation {
     pub(crate) fn begin() -> Conversation {
         let section = LockedSection::enter();
-        // ORDERING: the last conversation is over.
-        while BUSY.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            // SAFETY: no arguments. A reply takes a context switch or two: let the other thread run.
-            let _ = unsafe { kernel::call(libc::SYS_sched_yield, []) };
-        }
+        BUSY.acquire();
         Conversation { _section: section }
     }
 
@@ -80,8 +77,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        // ORDERING: pairs with `begin`.
-        BUSY.store(0, Ordering::Release);
+        BUSY.release();
     }
 }
 

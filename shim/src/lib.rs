@@ -23,6 +23,7 @@ mod heap;
 mod hooks;
 mod kernel;
 mod listen;
+mod lock;
 mod log;
 mod own;
 mod passing;

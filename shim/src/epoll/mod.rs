@@ -15,9 +15,10 @@ pub(crate) use instances::{after_fork, before_fork, release, retain, with_part};
 pub(crate) use pending::decided;
 
 use core::ffi::c_int;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::kernel::{self, Outcome};
+use crate::lock::Lock;
 use crate::signals::LockedSection;
 use crate::thread;
 use crate::timeout::Timeout;
@@ -28,16 +29,12 @@ pub(crate) struct Changing {
     _section: LockedSection,
 }
 
-static CHANGING: AtomicU32 = AtomicU32::new(0);
+static CHANGING: Lock = Lock::new();
 
 impl Changing {
     pub(crate) fn begin() -> Changing {
         let section = LockedSection::enter();
-        // ORDERING: what the previous holder left is seen.
-        while CHANGING.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            // SAFETY: no arguments.
-            let _ = unsafe { kernel::call(libc::SYS_sched_yield, []) };
-        }
+        CHANGING.acquire();
         Changing { _section: section }
     }
 
@@ -49,8 +46,7 @@ impl Changing {
 
 impl Drop for Changing {
     fn drop(&mut self) {
-        // ORDERING: pairs with `begin`.
-        CHANGING.store(0, Ordering::Release);
+        CHANGING.release();
     }
 }
 
