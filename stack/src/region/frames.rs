@@ -144,9 +144,14 @@ impl Frames {
         self.available() < self.total() / 4
     }
 
+    /// Only the reserve is left: what it holds must keep moving.
+    pub fn is_exhausted(&self) -> bool {
+        self.available() <= self.reserve()
+    }
+
     /// A frame in `HELD`, its metadata blank.
     pub fn alloc(&mut self, purpose: Purpose) -> Option<FrameId> {
-        if purpose == Purpose::Data && self.available() <= self.reserve() {
+        if purpose == Purpose::Data && self.is_exhausted() {
             return None;
         }
         let index = self.take_free().or_else(|| self.take_fresh())?;

@@ -17,6 +17,12 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
         return input::fail(t, Error::Pipe);
     }
     t.c.receive.mss = t.c.receive.mss.max(segment.len);
+    if segment.len > 0 && t.frames.is_exhausted() {
+        // Nobody reads, and the windows that were granted once are more than the region holds. What is dropped here
+        // comes again; what is kept of the frames still carries ACKs, by which others move.
+        t.counters.no_frame += 1;
+        return;
+    }
     let fits = cut_to_window(t, segment);
     if segment.seq.is_after(t.c.receive.next) {
         // RFC 5681 4.2: an ACK at once for each segment beyond a hole; what came before it has its own.

@@ -421,3 +421,36 @@ fn a_bulk_reader_sends_no_ack_for_each_read() {
     }
     assert!(peer.sent().len() <= 2);
 }
+
+#[test]
+fn peers_whose_bytes_nobody_reads_cannot_take_the_last_frames() {
+    let mut peer = Peer::new();
+    let listener = peer.listen(8, &plain());
+    let mut flood = Vec::new();
+    for port in 1..=6 {
+        (peer.port, peer.seq) = (port, 10_000);
+        let c = peer.join(listener);
+        flood.push((port, c, peer.ack));
+    }
+    for round in 0..360u32 {
+        for &(port, _, ack) in &flood {
+            (peer.port, peer.ack) = (port, ack);
+            peer.send_at(10_001 + round * 1000, ACK, &[1; 1000]);
+        }
+        peer.sent();
+    }
+    assert!(peer.shard.frames.available() >= 30, "{} frames left", peer.shard.frames.available());
+    assert!(peer.shard.counters.no_frame > 0);
+    // Another connection opens, and its ACKs get through.
+    (peer.port, peer.seq) = (7, 10_000);
+    let c = peer.join(listener);
+    let ack = peer.ack;
+    for &(_, c, _) in &flood {
+        while peer.read(c, 1 << 16).is_ok() {}
+    }
+    peer.sent();
+    peer.ack = ack;
+    peer.send(ACK, b"goes on");
+    assert_eq!(peer.read(c, 10), Ok(b"goes on".to_vec()));
+    assert_eq!(peer.write(c, b"as before"), Ok(9));
+}
