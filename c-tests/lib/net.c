@@ -30,6 +30,13 @@ struct sockaddr_in at(const char *address, in_port_t port_number)
 struct sockaddr_in server_at(int n) { return at(from_environment("T_SERVER"), port(n)); }
 struct sockaddr_in client_at(int n) { return at(from_environment("T_CLIENT"), port(n)); }
 
+struct sockaddr_in nobody_at(in_port_t port_number)
+{
+    struct sockaddr_in address = at("10.99.0.100", port_number);
+    address.sin_addr.s_addr = htonl(ntohl(address.sin_addr.s_addr) + port(0) / 10 % 150u);
+    return address;
+}
+
 int tcp_socket(void) { return (int)MUST(socket(AF_INET, SOCK_STREAM, 0)); }
 
 int listener(int n, int backlog)

@@ -93,6 +93,8 @@ void each_side(void (*active)(int fd), void (*passive)(int fd));
 in_port_t port(int n);
 struct sockaddr_in server_at(int n);
 struct sockaddr_in client_at(int n);
+// An address of the rig's network that nobody has, another one in each run: the kernel remembers who did not answer.
+struct sockaddr_in nobody_at(in_port_t port_number);
 struct sockaddr_in at(const char *address, in_port_t port_number);
 #define SA(address) ((struct sockaddr *)&(address))
 

@@ -12,7 +12,7 @@ static void connect_under_signal(int flags)
     struct sigaction action = {.sa_handler = count, .sa_flags = flags};
     sigaction(SIGUSR1, &action, NULL);
     signals = 0;
-    struct sockaddr_in nobody = at("10.99.0.78", 80);
+    struct sockaddr_in nobody = nobody_at(80);
     int fd = tcp_socket();
     pid_t child = t_fork();
     if (child == 0) {

@@ -6,7 +6,7 @@ void server(void) {}
 
 void client(void)
 {
-    struct sockaddr_in nowhere = at("192.0.2.1", 80), nobody = at("10.99.0.77", 80);
+    struct sockaddr_in nowhere = at("192.0.2.1", 80), nobody = nobody_at(80);
     int fd = tcp_socket();
     CALL(connect(fd, SA(nowhere), sizeof nowhere));
     say("SO_ERROR %s", error_name(get_option(fd, SOL_SOCKET, SO_ERROR)));

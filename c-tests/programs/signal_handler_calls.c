@@ -6,14 +6,14 @@
 
 enum { TOTAL = 4000000 };
 static int beside;
-static volatile sig_atomic_t asked, answered, wrong;
+static volatile sig_atomic_t asking, asked, answered, wrong;
 
 static void ask(int number)
 {
     (void)number;
     int saved = errno;
     char byte = 'q';
-    if (asked == answered && send(beside, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
+    if (asking && asked == answered && send(beside, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1)
         asked++;
     if (recv(beside, &byte, 1, MSG_DONTWAIT) == 1) {
         wrong += byte != 'q';
@@ -26,6 +26,7 @@ static void active(int fd)
 {
     beside = connected();
     asked = answered = wrong = 0;
+    asking = 1;
     struct sigaction action = {.sa_handler = ask, .sa_flags = SA_RESTART};
     sigaction(SIGUSR2, &action, NULL);
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2};
@@ -35,7 +36,8 @@ static void active(int fd)
     MUST(timer_settime(timer, 0, &every, NULL));
     send_pattern(fd, TOTAL, 3001);
     receive_pattern(fd, TOTAL, 3001);
-    for (long end = milliseconds() + 5000; (asked == 0 || answered < asked) && milliseconds() < end;)
+    asking = 0;
+    for (long end = milliseconds() + 5000; answered < asked && milliseconds() < end;)
         usleep(1000);
     timer_delete(timer);
     signal(SIGUSR2, SIG_DFL);

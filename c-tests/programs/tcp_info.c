@@ -37,7 +37,7 @@ static void active(int fd)
 
     int other = tcp_socket();
     say_state("fresh", other, TCP_CLOSE);
-    struct sockaddr_in nobody = at("10.99.0.80", 80);
+    struct sockaddr_in nobody = nobody_at(80);
     set_nonblocking(other, true);
     connect(other, SA(nobody), sizeof nobody);
     say_state("connecting", other, TCP_SYN_SENT);
