@@ -45,10 +45,11 @@ pub(crate) fn watch_forks() {
 
 unsafe extern "C" fn before() {
     epoll::before_fork();
-    if let Some(stack) = startup::stack() {
-        if prepare(stack).is_err() && fds::entries().any(|(_, entry)| socket_of(entry).is_some()) {
-            tell_once();
-        }
+    if let Some(stack) = startup::stack()
+        && prepare(stack).is_err()
+        && fds::entries().any(|(_, entry)| socket_of(entry).is_some())
+    {
+        tell_once();
     }
     // Held over the fork, so that the child finds line and heap at rest.
     core::mem::forget(Conversation::begin());
