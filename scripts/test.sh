@@ -140,7 +140,7 @@ programs() {
     at_end "rm -rf '$files'"
     at_end "RIG=$rig '$root_dir/scripts/rig.sh' down"
     at_end stop_running # first, or it would raise the next rig
-    RIG=$rig TMPDIR=$files run programs 1200 cargo test --release -p shunt-tests --test real_programs
+    RIG=$rig TMPDIR=$files run programs 2400 cargo test --release -p shunt-tests --test real_programs
     export -f nothing_left_behind
     export rig
     run programs-nothing-left-behind 20 bash -euo pipefail -c nothing_left_behind

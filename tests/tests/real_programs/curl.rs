@@ -21,7 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "curl_100_mb_fifty_at_a_time",
         placements: Placement::EVERY,
-        limit_seconds: 180,
+        limit_seconds: 300,
         run: fifty_at_a_time,
     },
 ];
