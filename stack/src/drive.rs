@@ -6,7 +6,7 @@ use crate::ip;
 use crate::link::loopback;
 use crate::link::xsk::Xsk;
 use crate::region::gate::Entry as LockEntry;
-use crate::region::{Gate, Region, Tenure, settle};
+use crate::region::{Gate, Region, settle};
 use crate::shard::Shard;
 use crate::tcp;
 use crate::wait::WakerId;
@@ -407,9 +407,4 @@ impl Default for Errands {
     fn default() -> Self {
         Self { kick: 0, wake: [WakerId::NONE; WAKES], wakes: 0, keeper: false, more: false }
     }
-}
-
-/// For the keeper's listing: frames by what they are used for.
-pub fn frames_in(shard: &Shard, tenure: Tenure) -> usize {
-    shard.frames.used().filter(|(_, meta)| meta.tenure == tenure).count()
 }
