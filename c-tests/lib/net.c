@@ -88,6 +88,22 @@ void each_side(void (*active)(int fd), void (*passive)(int fd))
     }
 }
 
+void walk_and_receive(int fd, void (*walk)(int fd))
+{
+    walk(fd);
+    char text[8];
+    step("walked");
+    GOT(recv(fd, text, 7, MSG_WAITALL), text);
+    say("-- fresh");
+    walk(tcp_socket());
+}
+
+void send_after_walk(int fd)
+{
+    step("walked");
+    CALL(send(fd, "works!!", 7, 0));
+}
+
 void set_option(int fd, int level, int name, int value)
 {
     MUST(setsockopt(fd, level, name, &value, sizeof value));

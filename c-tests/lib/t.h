@@ -87,6 +87,14 @@ void each_side(void (*active)(int fd), void (*passive)(int fd));
     void server(void) { each_side(active, passive); }                                                   \
     void client(void) { each_side(active, passive); }
 
+// Lets `walk` do what it likes to the socket of each side, shows that the connection still works after it, then lets it
+// loose on a fresh socket.
+void walk_and_receive(int fd, void (*walk)(int fd));
+void send_after_walk(int fd);
+#define WALK_EACH_SIDE(walk)                                                                            \
+    static void active(int fd) { walk_and_receive(fd, walk); }                                          \
+    EACH_SIDE(active, send_after_walk)
+
 // --- sockets ----------------------------------------------------------------------------------------
 
 // Addresses of the rig. Each run of a program owns the ports port(0) to port(9).

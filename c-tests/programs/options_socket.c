@@ -45,20 +45,4 @@ static void walk(int fd)
     SET(SO_PEERCRED, 1);
 }
 
-static void active(int fd)
-{
-    walk(fd);
-    char text[8];
-    step("walked");
-    GOT(recv(fd, text, 7, MSG_WAITALL), text);
-    say("-- fresh");
-    walk(tcp_socket());
-}
-
-static void passive(int fd)
-{
-    step("walked");
-    CALL(send(fd, "works!!", 7, 0));
-}
-
-EACH_SIDE(active, passive)
+WALK_EACH_SIDE(walk)
