@@ -65,5 +65,5 @@ fn parse(s: &Shard, frame: FrameId) -> Result<(Protocol, Datagram), Refused> {
     let via = s.frames.meta(frame).map_or(0, |m| m.via);
     let start = (ETHERNET_LEN + header_len) as u16;
     let len = (total - header_len) as u16;
-    Ok((header.protocol, Datagram { source, destination, via, start, len }))
+    Ok((header.protocol, Datagram { source, destination, via, service: header.service, start, len }))
 }

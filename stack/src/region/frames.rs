@@ -75,7 +75,13 @@ pub struct FrameMeta {
     /// When it was last sent, in nanoseconds.
     pub sent_at: u64,
     pub transmissions: u32,
-    pub pad: [u32; 5],
+    /// Place among the connection's outstanding frames in the order of their last transmission.
+    pub order: Link,
+    /// What the connection's delivery count and its clock were when the frame was last sent, in bytes and in
+    /// microseconds; and when the first frame of that flight had been sent.
+    pub delivered: u32,
+    pub delivered_at: u32,
+    pub first_sent_at: u32,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]

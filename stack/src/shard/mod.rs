@@ -14,7 +14,7 @@ pub use outbox::Outbox;
 use crate::ip::net::Net;
 use crate::region::{Frames, Handle, List, One, Region, Slab, Table, Wheel};
 use crate::socket::Reference;
-use crate::tcp::{Connection, Listener, Request, TimeWait};
+use crate::tcp::{Connection, Listener, Request, Sysctls, TimeWait};
 use crate::wait::{Epoll, WakerId, Watch};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -36,6 +36,9 @@ pub struct ShardHead {
     pub changing: EntryRef,
     pub outbox: outbox::Ends,
     pub pad: u32,
+    /// The options of TCP, as the namespace of the keeper has them.
+    pub sysctls: Sysctls,
+    pad_to_word: [u32; Sysctls::COUNT % 2],
 }
 
 pub struct Shard {
@@ -94,7 +97,8 @@ impl Shard {
     /// Makes zeroed memory a shard.
     pub(crate) fn format(&mut self, key: [u64; 2], now: u64) {
         let random = key[0] ^ key[1].rotate_left(32) | 1;
-        *self.head = ShardHead { key, random, now, ..ShardHead::new_zeroed() };
+        let sysctls = Sysctls::default();
+        *self.head = ShardHead { key, random, now, sysctls, ..ShardHead::new_zeroed() };
         self.frames.format();
         self.connections.format();
         self.requests.format();

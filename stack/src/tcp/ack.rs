@@ -1,6 +1,7 @@
 //! What the peer acknowledges: RFC 9293 3.10.7.4, "fifth, check the ACK field".
 
-use super::connection::{Marks, Phase};
+use super::connection::Marks;
+use super::recovery::Phase;
 use super::segment::Segment;
 use super::turn::Turn;
 use super::{Seq, State, congestion, input, readiness, recovery, rtt};

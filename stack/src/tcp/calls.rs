@@ -1,7 +1,7 @@
 //! Reading and writing.
 
 use super::connection::{Connection, Marks};
-use super::{State, output, receive_queue, send_queue, turn, window};
+use super::{State, delayed_ack, output, receive_queue, send_queue, turn, window};
 use crate::Error;
 use crate::region::Handle;
 use crate::shard::Shard;
@@ -70,7 +70,7 @@ pub fn read(
     if !peek {
         t.counters.bytes_received += copied as u64;
         if window::wants_update(&t) {
-            output::acknowledge(&mut t);
+            delayed_ack::acknowledge(&mut t);
             turn::settle(s, c, now);
         }
     }

@@ -1,5 +1,13 @@
 //! What a connection consists of.
 
+use super::congestion::Congestion;
+use super::info::Tally;
+use super::path_mtu::Probing;
+use super::rate::Delivery;
+use super::recovery::{Phase, Recovery};
+use super::rtt::RoundTrip;
+use super::tuning::Tuning;
+use super::urgent::Urgent;
 use super::{Listener, Seq, Settings, State};
 use crate::ip::net::Path;
 use crate::region::{FrameId, Handle, Link, List};
@@ -19,14 +27,18 @@ pub struct Connection {
     pub(super) news: u16,
     pub(super) timers: Timers,
     pub(super) marks: Marks,
+    /// Added to the millisecond clock in the timestamps that we send.
+    pub(super) timestamp_offset: u32,
     pub(super) send: Sending,
     pub(super) receive: Receiving,
     pub(super) rtt: RoundTrip,
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
-    /// Added to the millisecond clock in the timestamps that we send.
-    pub(super) timestamp_offset: u32,
-    pub(super) pad_to_word: u32,
+    pub(super) delivery: Delivery,
+    pub(super) tuning: Tuning,
+    pub(super) urgent: Urgent,
+    pub(super) probing: Probing,
+    pub(super) tally: Tally,
     pub path: Path,
     /// Place in the accept queue of `listener`.
     pub accept_link: Link,
@@ -95,6 +107,7 @@ pub(super) struct Receiving {
     pub scale: u8,
     /// Segments that are still acknowledged at once.
     pub quick: u8,
+    pub pad: u32,
 }
 
 /// Deadlines in nanoseconds; 0 for none. The entry's one timer is armed for the earliest.
@@ -117,60 +130,6 @@ pub(super) struct Timers {
     pub last_sent: u64,
     /// The last challenge ACK.
     pub challenged: u64,
-}
-
-/// RFC 6298, in microseconds.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
-#[repr(C)]
-pub(super) struct RoundTrip {
-    /// SRTT, times eight; 0 before the first sample.
-    pub smoothed: u32,
-    /// RTTVAR, times four.
-    pub variation: u32,
-    pub timeout: u32,
-    /// Doublings of the timeout since the last fresh acknowledgement.
-    pub backoff: u8,
-    pub pad: [u8; 3],
-}
-
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
-#[repr(C)]
-pub(super) struct Congestion {
-    /// Bytes.
-    pub window: u32,
-    pub threshold: u32,
-    /// Bytes acknowledged towards the next increase in congestion avoidance.
-    pub credit: u32,
-}
-
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
-#[repr(C)]
-pub(super) struct Recovery {
-    pub phase: Phase,
-    /// Duplicate ACKs in a row.
-    pub duplicates: u8,
-    pub pad: [u8; 2],
-    /// RFC 6582 "recover": recovery ends when this is acknowledged.
-    pub until: Seq,
-    /// In `LOSS`: everything from here to `until` counts as lost and is yet to be sent again.
-    pub resend: Seq,
-    /// The frame that starts at `resend`.
-    pub frame: FrameId,
-    /// Segments sent again, over the whole life.
-    pub total: u32,
-}
-
-/// Where loss recovery stands.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub(super) struct Phase(pub u8);
-
-impl Phase {
-    pub(super) const OPEN: Self = Self(0);
-    /// Fast recovery.
-    pub(super) const RECOVERY: Self = Self(1);
-    /// After a retransmission timeout.
-    pub(super) const LOSS: Self = Self(2);
 }
 
 /// What is true or false of a connection.
@@ -209,6 +168,10 @@ impl Marks {
     pub(super) const PASSIVE: Self = Self(1 << 13);
     /// A writer waits for frames of the region.
     pub(super) const STARVED: Self = Self(1 << 14);
+    /// Both sides speak selective acknowledgements.
+    pub(super) const SACK: Self = Self(1 << 15);
+    /// Both sides speak ECN.
+    pub(super) const ECN: Self = Self(1 << 16);
 
     pub(super) const fn has(self, mark: Self) -> bool {
         self.0 & mark.0 != 0

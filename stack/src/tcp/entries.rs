@@ -37,11 +37,31 @@ pub struct Request {
     pub(super) scale: u8,
     /// Times that the SYN+ACK was sent again.
     pub(super) resent: u8,
-    /// 1 when the peer's SYN had timestamps.
-    pub(super) timestamps: u8,
+    /// What both sides speak.
+    pub(super) speaks: Speaks,
     /// Times in a row that the SYN+ACK could not be sent.
     pub(super) path_waits: u8,
     pub(super) pad: [u8; 2],
+}
+
+/// What was agreed on in the handshake of a half-open connection.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Speaks(u8);
+
+impl Speaks {
+    pub(super) const TIMESTAMPS: Self = Self(1);
+    pub(super) const SACK: Self = Self(2);
+    pub(super) const ECN: Self = Self(4);
+
+    pub(super) const fn has(self, what: Self) -> bool {
+        self.0 & what.0 != 0
+    }
+
+    /// With `what`, if `agreed`.
+    pub(super) fn with(self, what: Self, agreed: bool) -> Self {
+        if agreed { Self(self.0 | what.0) } else { self }
+    }
 }
 
 /// What remains of a connection for the time of TIME_WAIT.
@@ -83,4 +103,4 @@ pub struct Listener {
 
 const _: () = assert!(size_of::<Request>() <= 64);
 const _: () = assert!(size_of::<TimeWait>() <= 64);
-const _: () = assert!(size_of::<super::Connection>() <= 640);
+const _: () = assert!(size_of::<super::Connection>() <= 896);

@@ -4,7 +4,7 @@ use super::connection::{Connection, Marks};
 use super::segment::Segment;
 use super::transmit::{self, path_mss};
 use super::turn::{self, Turn};
-use super::{Seq, Settings, State, Tuple, ack, input, numbers, readiness, rtt, timers, window};
+use super::{Seq, Settings, State, Sysctls, Tuple, ack, input, numbers, readiness, rtt, timers, window};
 use crate::Error;
 use crate::ip::net::Path;
 use crate::region::Handle;
@@ -34,7 +34,7 @@ pub(super) fn connect(
         t.c.state = State::SYN_SENT;
         t.c.timers.resend = now + rtt::INITIAL_TIMEOUT;
         // Offered until the peer's SYN says otherwise.
-        t.c.marks.set(Marks::TIMESTAMPS | Marks::SCALED);
+        t.c.marks.set(offered(&t.head.sysctls));
         send_syn(t);
     });
     Ok(h)
@@ -89,6 +89,7 @@ pub(super) fn send_syn(t: &mut Turn<'_>) {
     if t.c.marks.has(Marks::SCALED) {
         offer.window_scale = Some(t.c.receive.scale);
     }
+    offer.sack_permitted = t.c.marks.has(Marks::SACK);
     if !answers {
         // The right edge is only known with the peer's number; until then it is relative to nothing.
         t.c.receive.edge = t.c.receive.next + window::initial(t.c.settings.receive_buffer);
@@ -98,6 +99,21 @@ pub(super) fn send_syn(t: &mut Turn<'_>) {
     let iss = t.c.send.una;
     t.send_control(flags, iss, bytes.get(..len));
     t.c.timers.last_sent = t.now;
+}
+
+/// What the namespace lets a SYN offer.
+fn offered(sysctls: &Sysctls) -> Marks {
+    let mut marks = Marks::default();
+    for (value, mark) in [
+        (sysctls.tcp_timestamps, Marks::TIMESTAMPS),
+        (sysctls.tcp_window_scaling, Marks::SCALED),
+        (sysctls.tcp_sack, Marks::SACK),
+    ] {
+        if value != 0 {
+            marks.set(mark);
+        }
+    }
+    marks
 }
 
 /// The MSS that we offer: what the path and our frames take, or less if the program says so.
@@ -192,7 +208,10 @@ fn learn(t: &mut Turn<'_>, segment: &Segment) {
     if said.timestamps.is_none() {
         c.marks.clear(Marks::TIMESTAMPS);
     }
-    match said.window_scale {
+    if !said.sack_permitted {
+        c.marks.clear(Marks::SACK);
+    }
+    match said.window_scale.filter(|_| c.marks.has(Marks::SCALED)) {
         Some(scale) => c.send.scale = scale.min(options::MAX_WINDOW_SCALE),
         // RFC 7323 2.2: both or none.
         None => {

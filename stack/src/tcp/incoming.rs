@@ -3,7 +3,7 @@
 use super::connection::Marks;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, beyond, input, readiness, receive_queue};
+use super::{Seq, State, beyond, delayed_ack, input, readiness, receive_queue};
 use crate::Error;
 use crate::wire::Flags;
 
@@ -28,7 +28,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
         // RFC 5681 4.2: an ACK at once for each segment beyond a hole; what came before it has its own.
         acknowledge_before_hole(t);
         beyond::insert(t, segment, fits);
-        super::output::acknowledge(t);
+        delayed_ack::acknowledge(t);
         return;
     }
     let had_hole = t.c.receive.beyond.len != 0;
@@ -60,7 +60,7 @@ fn cut_to_window(t: &Turn<'_>, segment: &Segment) -> Fit {
 
 fn acknowledge_before_hole(t: &mut Turn<'_>) {
     if t.c.receive.acked != t.c.receive.next {
-        super::output::acknowledge(t);
+        delayed_ack::acknowledge(t);
     }
 }
 

@@ -1,9 +1,19 @@
 //! What TCP_INFO tells.
 
-use super::connection::{Connection, Marks, Phase};
+use super::connection::{Connection, Marks};
+use super::recovery::Phase;
 use super::rtt;
 use crate::region::Handle;
 use crate::shard::Shard;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Counted over the connection's life, for TCP_INFO alone.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default)]
+#[repr(C)]
+pub(super) struct Tally {
+    pub bytes_acked: u64,
+    pub bytes_received: u64,
+}
 
 /// A connection's condition, in the units of `struct tcp_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -36,6 +36,8 @@ pub(crate) struct Datagram {
     pub destination: Addr,
     /// The link that it came by.
     pub via: u8,
+    /// The second byte of the IP header: DSCP and the ECN codepoint.
+    pub service: u8,
     /// Of the TCP header, in the packet.
     pub start: u16,
     /// Bytes from there on.
@@ -70,6 +72,8 @@ fn parse(s: &Shard, frame: FrameId, from: &Datagram) -> Result<Segment, Refused>
         ack: Seq(header.ack.get()),
         flags: header.flags,
         window: header.window.get(),
+        urgent: header.urgent.get(),
+        service: from.service,
         timestamps: options::timestamps(options),
         frame,
         options: (from.start + TCP_LEN as u16, options_len as u16),

@@ -1,15 +1,14 @@
 //! What may go out now: lost segments, fresh ones, the FIN, an ACK.
 
-use super::connection::{Marks, Phase};
+use super::connection::Marks;
+use super::recovery::Phase;
 use super::turn::Turn;
-use super::{State, congestion, handshake, recovery, rtt, send_queue};
+use super::{State, congestion, delayed_ack, handshake, recovery, rtt, send_queue};
 use crate::region::FrameId;
 use crate::wire::Flags;
 
 /// LINUX: a cork, or MSG_MORE, holds a segment back for this long at most.
 const CORK_LIMIT: u64 = 200_000_000;
-/// LINUX: TCP_DELACK_MIN.
-const DELAYED_ACK: u64 = 40_000_000;
 
 pub(super) fn run(t: &mut Turn<'_>) {
     match t.c.state {
@@ -18,9 +17,9 @@ pub(super) fn run(t: &mut Turn<'_>) {
             if has_something(t) && t.has_path() {
                 send(t);
             }
-            acknowledge_if_due(t);
+            delayed_ack::acknowledge_if_due(t);
         }
-        State::FIN_WAIT_2 | State::TIME_WAIT => acknowledge_if_due(t),
+        State::FIN_WAIT_2 | State::TIME_WAIT => delayed_ack::acknowledge_if_due(t),
         _ => {}
     }
 }
@@ -37,7 +36,7 @@ fn send(t: &mut Turn<'_>) {
     recovery::resend_lost(t);
     let idle = t.now.saturating_sub(t.c.timers.last_sent);
     if !t.c.has_outstanding() && t.c.timers.last_sent != 0 && idle > rtt::timeout(&t.c.rtt) {
-        congestion::after_idle(&mut t.c.congestion, t.c.send.mss);
+        congestion::after_idle(t);
     }
     t.c.marks.clear(Marks::CWND_LIMITED);
     let mut stop = Stop::Done;
@@ -100,7 +99,7 @@ fn send_next(t: &mut Turn<'_>, frame: FrameId) -> Stop {
     if with_fin {
         flags = flags | Flags::FIN;
     }
-    note_reply(t);
+    delayed_ack::note_reply(t);
     t.send_payload(frame, flags);
     t.c.send.next = start + len + u32::from(with_fin);
     t.c.send.fresh = next;
@@ -157,13 +156,6 @@ fn cork_expired(t: &mut Turn<'_>) -> bool {
     }
 }
 
-/// LINUX: tcp_event_data_sent(): a program that answers soon after it got something will answer again.
-fn note_reply(t: &mut Turn<'_>) {
-    if t.c.receive.acked != t.c.receive.next || t.now.saturating_sub(t.c.timers.last_received) < DELAYED_ACK {
-        t.c.marks.set(Marks::INTERACTIVE);
-    }
-}
-
 fn send_fin(t: &mut Turn<'_>) -> Stop {
     if window_room(t) == 0 {
         return Stop::Window;
@@ -188,36 +180,7 @@ fn set_timer(t: &mut Turn<'_>, stop: Stop) {
         t.c.marks.set(Marks::PROBING);
         t.c.timers.resend = t.now + timeout;
     } else if stop == Stop::Frame {
-        t.c.timers.push = t.now + DELAYED_ACK;
-    }
-}
-
-fn acknowledge_if_due(t: &mut Turn<'_>) {
-    let pending = t.c.receive.next.since(t.c.receive.acked);
-    if !t.c.marks.has(Marks::ACK_NOW) && pending == 0 {
-        return;
-    }
-    // RFC 9293 3.8.6.3 and RFC 5681 4.2: an ACK for at least every second full segment.
-    let is_quick = t.c.receive.quick > 0 && !t.c.marks.has(Marks::INTERACTIVE);
-    let is_due = t.c.marks.has(Marks::ACK_NOW)
-        || pending > u32::from(t.c.receive.mss)
-        || is_quick
-        || t.c.settings.quick_ack != 0;
-    if is_due {
-        acknowledge(t);
-    } else if t.c.timers.ack == 0 {
-        t.c.timers.ack = t.now + DELAYED_ACK;
-    }
-}
-
-/// Sends an ACK without payload; if that is not possible now, it stays due.
-pub(super) fn acknowledge(t: &mut Turn<'_>) {
-    let seq = t.c.send.next;
-    if !t.has_path() || !t.send_bare(Flags::ACK, seq) {
-        t.c.marks.set(Marks::ACK_NOW);
-        if t.c.timers.push == 0 {
-            t.c.timers.push = t.now + DELAYED_ACK;
-        }
+        t.c.timers.push = t.now + delayed_ack::DELAY;
     }
 }
 

@@ -3,7 +3,8 @@
 //! Slabs and frames' metadata are the truth: a frame says whose it is, and where in the stream. Queues, chains and
 //! counts are made anew from that. The connection that was being changed cannot be trusted and is reset.
 
-use super::connection::{Connection, Marks, Phase};
+use super::connection::{Connection, Marks};
+use super::recovery::Phase;
 use super::turn;
 use super::{Seq, State, input, listen, readiness};
 use crate::Error;

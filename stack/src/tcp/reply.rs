@@ -47,6 +47,8 @@ pub(super) fn send(
         ack: ack.0,
         flags,
         window,
+        urgent: 0,
+        service: 0,
         options,
         payload_len: 0,
         payload_sum: 0,

@@ -1,6 +1,7 @@
 //! Half-open connections: from a peer's SYN to its final ACK.
 
 use super::connection::Marks;
+use super::entries::Speaks;
 use super::handshake::{self, SYN_ACK_RETRIES};
 use super::segment::Segment;
 use super::transmit::{self, milliseconds};
@@ -34,6 +35,10 @@ pub(super) fn on_syn(s: &mut Shard, listener: Handle<Listener>, segment: &Segmen
         return;
     };
     let said = parse(options(s, segment));
+    let sysctls = s.head.sysctls;
+    let speaks = Speaks::default()
+        .with(Speaks::TIMESTAMPS, said.timestamps.is_some() && sysctls.tcp_timestamps != 0)
+        .with(Speaks::SACK, said.sack_permitted && sysctls.tcp_sack != 0);
     let iss = numbers::initial(s, &segment.tuple, now);
     let Some(r) = s.requests.get_mut(h) else { return };
     *r = Request {
@@ -46,9 +51,9 @@ pub(super) fn on_syn(s: &mut Shard, listener: Handle<Listener>, segment: &Segmen
         due: 0,
         answered: milliseconds(now).wrapping_sub(ANSWER_INTERVAL),
         peer_mss: said.mss.unwrap_or(transmit::DEFAULT_MSS),
-        scale: said.window_scale.unwrap_or(UNSCALED),
+        scale: said.window_scale.filter(|_| sysctls.tcp_window_scaling != 0).unwrap_or(UNSCALED),
         resent: 0,
-        timestamps: u8::from(said.timestamps.is_some()),
+        speaks,
         path_waits: 0,
         pad: [0; 2],
     };
@@ -122,10 +127,11 @@ fn send_syn_ack(s: &mut Shard, h: Handle<Request>, now: u64) -> bool {
         return false;
     };
     let mut offer = handshake::offer(&settings, &path, s.frames.chunk_size());
-    if r.timestamps != 0 {
+    if r.speaks.has(Speaks::TIMESTAMPS) {
         let value = milliseconds(now).wrapping_add(numbers::timestamp_offset(s, &tuple));
         offer.timestamps = Some(Timestamps { value, echo: r.ts_recent });
     }
+    offer.sack_permitted = r.speaks.has(Speaks::SACK);
     if r.scale != UNSCALED {
         offer.window_scale = Some(window::scale_for(settings.receive_buffer));
     }
@@ -141,6 +147,8 @@ fn send_syn_ack(s: &mut Shard, h: Handle<Request>, now: u64) -> bool {
         ack: (r.irs + 1).0,
         flags: Flags::SYN | Flags::ACK,
         window: window::initial(settings.receive_buffer) as u16,
+        urgent: 0,
+        service: 0,
         options: bytes.get(..len).unwrap_or(&[]),
         payload_len: 0,
         payload_sum: 0,
@@ -199,7 +207,7 @@ pub(super) fn on_segment(s: &mut Shard, h: Handle<Request>, segment: &Segment, n
     let edge = expected + window::initial(settings.receive_buffer);
     let is_old = segment
         .timestamps
-        .is_some_and(|t| r.timestamps != 0 && (t.value.wrapping_sub(r.ts_recent) as i32) < 0);
+        .is_some_and(|t| r.speaks.has(Speaks::TIMESTAMPS) && (t.value.wrapping_sub(r.ts_recent) as i32) < 0);
     if segment.seq.is_before(expected) || segment.seq.is_after(edge) || is_old {
         s.counters.tcp_out_of_window += 1;
         return answer_again(s, h, now);
@@ -241,7 +249,7 @@ fn promote(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
     if let Some(mut t) = turn::begin(s, connection, now) {
         let c = &mut *t.c;
         c.marks.set(Marks::PASSIVE);
-        if r.timestamps != 0 {
+        if r.speaks.has(Speaks::TIMESTAMPS) {
             c.marks.set(Marks::TIMESTAMPS);
         }
         if r.scale == UNSCALED {
@@ -249,6 +257,9 @@ fn promote(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
         } else {
             c.marks.set(Marks::SCALED);
             c.send.scale = r.scale;
+        }
+        if r.speaks.has(Speaks::SACK) {
+            c.marks.set(Marks::SACK);
         }
         c.send.peer_mss = r.peer_mss;
         c.receive.next = r.irs + 1;

@@ -1,10 +1,25 @@
 //! The round trip and the retransmission timeout: RFC 6298.
 
 use super::ack::Sample;
-use super::connection::{Marks, RoundTrip};
+use super::connection::Marks;
 use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::turn::Turn;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// RFC 6298, in microseconds.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
+#[repr(C)]
+pub(super) struct RoundTrip {
+    /// SRTT, times eight; 0 before the first sample.
+    pub smoothed: u32,
+    /// RTTVAR, times four.
+    pub variation: u32,
+    pub timeout: u32,
+    /// Doublings of the timeout since the last fresh acknowledgement.
+    pub backoff: u8,
+    pub pad: [u8; 3],
+}
 
 /// RFC 6298 2.1.
 pub(super) const INITIAL_TIMEOUT: u64 = 1_000_000_000;

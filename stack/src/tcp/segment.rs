@@ -13,6 +13,9 @@ pub(super) struct Segment {
     pub flags: Flags,
     /// As it is in the header, not scaled.
     pub window: u16,
+    pub urgent: u16,
+    /// The second byte of the IP header.
+    pub service: u8,
     pub timestamps: Option<Timestamps>,
     pub frame: FrameId,
     /// Where the options of the segment are in the packet, and how long they are.

@@ -18,7 +18,29 @@ pub struct Settings {
     pub linger: u8,
     /// 1 for SO_REUSEADDR: another socket may be bound to the port that this one is still using.
     pub reuse_address: u8,
-    pub pad: [u8; 2],
+    /// 1 for SO_REUSEPORT.
+    pub reuse_port: u8,
+    /// 1 for SO_OOBINLINE.
+    pub urgent_inline: u8,
+    /// Bit 0: SO_SNDBUF was set, bit 1: SO_RCVBUF; such a buffer does not grow by itself.
+    pub buffers_fixed: u8,
+    /// TCP_CONGESTION: a [`super::congestion::Choice`]; 0 for the namespace's default.
+    pub congestion: u8,
+    /// 1 for TCP_FASTOPEN_CONNECT.
+    pub fast_open_connect: u8,
+    /// IP_MTU_DISCOVER.
+    pub mtu_discovery: u8,
+    /// IP_TOS; the ECN bits of it are ours.
+    pub service: u8,
+    pub pad: [u8; 3],
+    /// TCP_LINGER2 in seconds; 0 for tcp_fin_timeout, negative for none.
+    pub linger2: i32,
+    /// TCP_FASTOPEN: connections that may wait with data in their SYN; 0 for off.
+    pub fast_open: u32,
+    /// TCP_WINDOW_CLAMP; 0 for none.
+    pub window_clamp: u32,
+    /// SO_MAX_PACING_RATE in KiB a second; 0 for none.
+    pub max_pacing_rate: u32,
     /// Seconds of SO_LINGER.
     pub linger_time: u32,
     /// Bytes of SO_SNDBUF and SO_RCVBUF, as getsockopt shows them.
@@ -50,7 +72,18 @@ impl Default for Settings {
             quick_ack: 0,
             linger: 0,
             reuse_address: 0,
-            pad: [0; 2],
+            reuse_port: 0,
+            urgent_inline: 0,
+            buffers_fixed: 0,
+            congestion: 0,
+            fast_open_connect: 0,
+            mtu_discovery: 1,
+            service: 0,
+            pad: [0; 3],
+            linger2: 0,
+            fast_open: 0,
+            window_clamp: 0,
+            max_pacing_rate: 0,
             linger_time: 0,
             send_buffer: 1 << 20,
             receive_buffer: 1 << 20,

@@ -136,6 +136,8 @@ impl Turn<'_> {
             ack: if acks { self.c.receive.next.0 } else { 0 },
             flags,
             window,
+            urgent: 0,
+            service: 0,
             options,
             payload_len: meta.payload_len,
             payload_sum: meta.sum,

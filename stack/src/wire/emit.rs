@@ -19,6 +19,10 @@ pub struct SegmentHeaders<'a> {
     pub ack: u32,
     pub flags: Flags,
     pub window: u16,
+    /// The urgent pointer; 0 without URG.
+    pub urgent: u16,
+    /// The second byte of the IP header: DSCP and the ECN codepoint.
+    pub service: u8,
     /// A multiple of four bytes, at most [`MAX_OPTIONS`].
     pub options: &'a [u8],
     pub payload_len: u16,
@@ -45,7 +49,7 @@ impl SegmentHeaders<'_> {
         let ethernet = EthernetHeader { to: self.mac_to, from: self.mac_from, kind: EtherType::IPV4 };
         let mut ip = Ipv4Header {
             version_and_len: 0x45,
-            service: 0,
+            service: self.service,
             total_len: (IPV4_LEN as u16 + tcp_len).into(),
             // RFC 6864 4.1: of an atomic datagram any value does.
             identification: 0.into(),
@@ -66,7 +70,7 @@ impl SegmentHeaders<'_> {
             flags: self.flags,
             window: self.window.into(),
             checksum: 0.into(),
-            urgent: 0.into(),
+            urgent: self.urgent.into(),
         };
         let sum = checksum::pseudo_header(self.source, self.destination, Protocol::TCP.0, tcp_len)
             + checksum::sum(tcp.as_bytes())

@@ -80,6 +80,11 @@ impl Flags {
     pub const RST: Self = Self(4);
     pub const PSH: Self = Self(8);
     pub const ACK: Self = Self(16);
+    pub const URG: Self = Self(32);
+    /// RFC 3168: congestion was experienced.
+    pub const ECE: Self = Self(64);
+    /// RFC 3168: the congestion window was reduced.
+    pub const CWR: Self = Self(128);
 
     /// Whether any of `other` is set.
     #[inline]

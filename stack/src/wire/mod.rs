@@ -9,4 +9,4 @@ pub mod options;
 
 pub use emit::SegmentHeaders;
 pub use headers::{EtherType, EthernetHeader, Flags, IcmpHeader, Ipv4Header, Protocol, TcpHeader};
-pub use options::{SynOptions, Timestamps};
+pub use options::{Cookie, SackBlock, SackBlocks, SynOptions, Timestamps};

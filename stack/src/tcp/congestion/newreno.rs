@@ -18,9 +18,10 @@ impl Algorithm for NewReno {
             return;
         }
         // Congestion avoidance: a segment for each window's worth (equation 3, counted in bytes).
-        c.credit = c.credit.saturating_add(acked);
-        if c.credit >= c.window {
-            c.credit -= c.window;
+        let credit = &mut c.private[0];
+        *credit += u64::from(acked);
+        if *credit >= u64::from(c.window) {
+            *credit -= u64::from(c.window);
             c.window = c.window.saturating_add(mss);
         }
     }
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn the_window_doubles_a_round_trip_until_the_threshold_then_grows_by_a_segment() {
-        let mut c = Congestion { window: 10_000, threshold: 40_000, credit: 0 };
+        let mut c = Congestion { window: 10_000, threshold: 40_000, ..super::super::initial(1000) };
         NewReno.grow(&mut c, 10_000, 1000);
         assert_eq!(c.window, 20_000);
         NewReno.grow(&mut c, 20_000, 1000);

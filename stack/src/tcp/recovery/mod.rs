@@ -1,11 +1,43 @@
 //! Finding out that segments were lost, and sending them again: fast retransmit with NewReno (RFC 6582), and what
 //! follows a timeout (RFC 5681, RFC 6298).
 
-use super::connection::Phase;
+use super::connection::Marks;
 use super::turn::Turn;
 use super::{Seq, congestion, send_queue};
 use crate::region::FrameId;
 use crate::wire::Flags;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
+#[repr(C)]
+pub(super) struct Recovery {
+    pub phase: Phase,
+    /// Duplicate ACKs in a row.
+    pub duplicates: u8,
+    pub pad: [u8; 2],
+    /// RFC 6582 "recover": recovery ends when this is acknowledged.
+    pub until: Seq,
+    /// In `LOSS`: everything from here to `until` counts as lost and is yet to be sent again.
+    pub resend: Seq,
+    /// The frame that starts at `resend`.
+    pub frame: FrameId,
+    /// Segments sent again, over the whole life.
+    pub total: u32,
+    pub pad_to_word: u32,
+}
+
+/// Where loss recovery stands.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub(super) struct Phase(pub u8);
+
+impl Phase {
+    pub(super) const OPEN: Self = Self(0);
+    /// Fast recovery.
+    pub(super) const RECOVERY: Self = Self(1);
+    /// After a retransmission timeout.
+    pub(super) const LOSS: Self = Self(2);
+}
 
 /// RFC 5681 3.2.
 const DUPLICATE_THRESHOLD: u8 = 3;
@@ -34,8 +66,7 @@ fn enter_recovery(t: &mut Turn<'_>) {
         return;
     }
     let mss = u32::from(t.c.send.mss);
-    let flight = t.c.in_flight();
-    congestion::on_loss(&mut t.c.congestion, flight, mss);
+    congestion::on_loss(t);
     t.c.congestion.window = t.c.congestion.threshold + u32::from(DUPLICATE_THRESHOLD) * mss;
     t.c.recovery.phase = Phase::RECOVERY;
     t.c.recovery.until = t.c.send.next;
@@ -64,7 +95,8 @@ pub(super) fn on_ack(t: &mut Turn<'_>, acked: u32) {
             resend_first(t);
         }
         Phase::LOSS => {
-            congestion::on_ack(&mut t.c.congestion, acked, mss);
+            t.c.marks.set(Marks::CWND_LIMITED);
+            congestion::on_ack(t, &report(acked));
             if is_full {
                 t.c.recovery.phase = Phase::OPEN;
                 t.c.recovery.frame = FrameId::NONE;
@@ -72,9 +104,13 @@ pub(super) fn on_ack(t: &mut Turn<'_>, acked: u32) {
         }
         _ => {
             t.c.recovery.until = una - 1;
-            congestion::on_open_ack(t, acked);
+            congestion::on_ack(t, &report(acked));
         }
     }
+}
+
+fn report(acked: u32) -> congestion::Report {
+    congestion::Report { delivered: acked, acked, is_open: true, ..Default::default() }
 }
 
 /// A timeout: everything outstanding counts as lost, and is sent again as the window opens.
@@ -82,8 +118,7 @@ pub(super) fn enter_loss(t: &mut Turn<'_>) {
     let mss = u32::from(t.c.send.mss);
     // RFC 5681 3.1: the threshold is not lowered again for the same data.
     if t.c.recovery.phase != Phase::LOSS || t.c.send.una.is_after(t.c.recovery.until) {
-        let flight = t.c.in_flight();
-        congestion::on_loss(&mut t.c.congestion, flight, mss);
+        congestion::on_loss(t);
     }
     t.c.congestion.window = mss;
     t.c.recovery.phase = Phase::LOSS;
