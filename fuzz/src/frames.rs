@@ -119,6 +119,8 @@ fn crafted(dice: &mut Dice, seen: &[u8]) -> Option<Vec<u8>> {
         ack: near(dice, real.tcp.ack.get()),
         flags: if dice.one_in(10) { Flags(dice.roll() as u8) } else { Flags(dice.pick(&FLAGS)) },
         window: dice.pick(&WINDOWS),
+        urgent: 0,
+        service: 0,
         options: &options,
         payload_len: len as u16,
         payload_sum: checksum::sum(&payload),
