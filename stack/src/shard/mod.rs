@@ -14,7 +14,7 @@ pub use outbox::Outbox;
 use crate::ip::net::Net;
 use crate::region::{Frames, Handle, List, One, Region, Slab, Table, Wheel};
 use crate::socket::Reference;
-use crate::tcp::{Connection, Listener, Request, Sysctls, TimeWait};
+use crate::tcp::{Connection, Listener, Request, Sysctls, TimeWait, Trace};
 use crate::wait::{Epoll, WakerId, Watch};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -39,6 +39,8 @@ pub struct ShardHead {
     /// The options of TCP, as the namespace of the keeper has them.
     pub sysctls: Sysctls,
     pad_to_word: [u32; Sysctls::COUNT % 2],
+    /// Changes of state, for those who look for what happened.
+    pub trace: Trace,
 }
 
 pub struct Shard {

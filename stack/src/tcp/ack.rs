@@ -122,14 +122,14 @@ fn release_until(t: &mut Turn<'_>, ack: Seq) -> Sample {
 fn fin_acknowledged(t: &mut Turn<'_>) {
     match t.c.state {
         State::FIN_WAIT_1 => {
-            t.c.state = State::FIN_WAIT_2;
+            t.enter(State::FIN_WAIT_2);
             t.announce(readiness::WRITABLE);
             if t.c.marks.has(Marks::ORPHAN) {
                 t.c.timers.idle = t.now + ORPHAN_FIN_WAIT_2;
             }
         }
-        State::CLOSING => t.c.state = State::TIME_WAIT,
-        State::LAST_ACK => t.c.state = State::CLOSED,
+        State::CLOSING => t.enter(State::TIME_WAIT),
+        State::LAST_ACK => t.enter(State::CLOSED),
         _ => {}
     }
     if t.c.state == State::CLOSED || t.c.state == State::TIME_WAIT {

@@ -19,12 +19,13 @@ fn queue_fin(t: &mut Turn<'_>) {
     if t.c.marks.has(Marks::FIN_QUEUED) {
         return;
     }
-    t.c.state = match t.c.state {
+    let next = match t.c.state {
         State::ESTABLISHED => State::FIN_WAIT_1,
         State::CLOSE_WAIT => State::LAST_ACK,
         State::SYN_RECEIVED => State::SYN_RECEIVED,
         _ => return,
     };
+    t.enter(next);
     t.c.marks.set(Marks::FIN_QUEUED);
     t.c.marks.clear(Marks::MORE);
     let both = t.c.marks.has(Marks::FIN_RECEIVED) || t.c.marks.has(Marks::READ_SHUT);
@@ -77,7 +78,7 @@ pub(super) fn abort(s: &mut Shard, h: Handle<Connection>, now: u64) {
         }
         if !t.c.state.is_closed() {
             t.counters.connections_aborted += u64::from(has_peer);
-            t.c.state = State::CLOSED;
+            t.enter(State::CLOSED);
             t.announce(readiness::HUP | readiness::READABLE | readiness::RDHUP | readiness::WRITABLE);
         }
     });

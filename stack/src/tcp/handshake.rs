@@ -31,7 +31,7 @@ pub(super) fn connect(
     turn::enter_table(s, Entry::Connection(h));
     s.counters.connections_opened_active += 1;
     let _ = turn::act(s, h, now, |t| {
-        t.c.state = State::SYN_SENT;
+        t.enter(State::SYN_SENT);
         t.c.timers.resend = now + rtt::INITIAL_TIMEOUT;
         // Offered until the peer's SYN says otherwise.
         t.c.marks.set(offered(&t.head.sysctls));
@@ -185,7 +185,7 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
     learn(t, segment);
     if !acks {
         // Both sides open at once.
-        t.c.state = State::SYN_RECEIVED;
+        t.enter(State::SYN_RECEIVED);
         t.c.send.window = u32::from(segment.window);
         t.c.marks.set(Marks::ACK_NOW);
         return;
@@ -239,7 +239,7 @@ fn established(t: &mut Turn<'_>, segment: &Segment, window: u32) {
 /// The state that a handshake ends in, whichever side began it.
 pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32) {
     ack::start(t, seq, acked, window);
-    t.c.state = State::ESTABLISHED;
+    t.enter(State::ESTABLISHED);
     t.c.rtt.backoff = 0;
     t.c.timers.resend = 0;
     t.c.timers.resending_since = 0;
@@ -257,7 +257,7 @@ pub(super) fn in_syn_received(t: &mut Turn<'_>, segment: &Segment) -> bool {
     established(t, segment, window);
     // RFC 9293 3.10.7.4: a FIN that shutdown() asked for while the handshake was under way.
     if t.c.marks.has(Marks::FIN_QUEUED) {
-        t.c.state = State::FIN_WAIT_1;
+        t.enter(State::FIN_WAIT_1);
     }
     true
 }

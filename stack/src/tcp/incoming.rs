@@ -88,13 +88,13 @@ pub(super) fn fin(t: &mut Turn<'_>) {
     t.c.marks.set(Marks::FIN_RECEIVED | Marks::ACK_NOW);
     t.announce(readiness::READABLE | readiness::RDHUP);
     let fin_is_acknowledged = t.c.fin_is_sent() && !t.c.has_outstanding();
-    t.c.state = match t.c.state {
+    t.enter(match t.c.state {
         State::ESTABLISHED => State::CLOSE_WAIT,
         State::FIN_WAIT_1 if fin_is_acknowledged => State::TIME_WAIT,
         State::FIN_WAIT_1 => State::CLOSING,
         State::FIN_WAIT_2 => State::TIME_WAIT,
         other => other,
-    };
+    });
     if t.c.state == State::TIME_WAIT || t.c.state == State::CLOSING {
         t.announce(readiness::HUP);
     }

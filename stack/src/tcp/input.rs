@@ -259,7 +259,7 @@ fn syn(t: &mut Turn<'_>, segment: &Segment) {
 pub(super) fn fail(t: &mut Turn<'_>, error: Error) {
     t.counters.connections_aborted += 1;
     t.c.socket.error = error.errno() as u32;
-    t.c.state = State::CLOSED;
+    t.enter(State::CLOSED);
     t.announce(
         readiness::ERR | readiness::HUP | readiness::READABLE | readiness::RDHUP | readiness::WRITABLE,
     );

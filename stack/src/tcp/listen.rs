@@ -177,6 +177,8 @@ pub(super) fn recover(s: &mut Shard) {
                 // Its listener is gone, and nobody can ever accept it.
                 c.listener = Handle::NONE;
                 c.marks.set(Marks::ORPHAN);
+                let now = s.head.now;
+                s.head.trace.note(c.head.tuple, c.state, State::CLOSED, now);
                 c.state = State::CLOSED;
             }
         }

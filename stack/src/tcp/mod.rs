@@ -41,6 +41,7 @@ mod state;
 mod sysctl;
 mod timers;
 mod timewait;
+mod trace;
 mod transmit;
 mod tuning;
 mod turn;
@@ -59,6 +60,7 @@ pub use seq::Seq;
 pub use settings::Settings;
 pub use state::State;
 pub use sysctl::{Row, Sysctls};
+pub use trace::{Change, Trace};
 pub(crate) use unreachable::{Unreachable, unreachable};
 
 use crate::Error;

@@ -5,7 +5,7 @@ use super::entries::Speaks;
 use super::handshake::{self, SYN_ACK_RETRIES};
 use super::segment::Segment;
 use super::transmit::{self, milliseconds};
-use super::{Listener, Request, input, listen, numbers, reply, rtt, turn, window};
+use super::{Listener, Request, State, input, listen, numbers, reply, rtt, turn, window};
 use crate::region::{HEADROOM, Handle, Purpose};
 use crate::shard::{Entry, EntryHead, Shard};
 use crate::wire::options::{parse, syn_bytes};
@@ -247,6 +247,7 @@ fn promote(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
     turn::enter_table(s, Entry::Connection(connection));
     s.counters.connections_opened_passive += 1;
     if let Some(mut t) = turn::begin(s, connection, now) {
+        t.enter(State::SYN_RECEIVED);
         let c = &mut *t.c;
         c.marks.set(Marks::PASSIVE);
         if r.speaks.has(Speaks::TIMESTAMPS) {

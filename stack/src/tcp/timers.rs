@@ -147,7 +147,7 @@ fn probe_due(t: &mut Turn<'_>) {
 fn idle_due(t: &mut Turn<'_>) {
     if t.c.state == State::FIN_WAIT_2 && t.c.marks.has(Marks::ORPHAN) {
         // The peer never sent its FIN. LINUX: tcp_fin_timeout, without a word.
-        t.c.state = State::CLOSED;
+        t.enter(State::CLOSED);
         return;
     }
     if t.c.settings.keep_alive != 0 && t.c.state.is_synchronized() {

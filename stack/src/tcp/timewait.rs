@@ -5,7 +5,7 @@ use super::request::ANSWER_INTERVAL;
 use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::turn;
-use super::{TimeWait, listen, reply, request};
+use super::{State, TimeWait, listen, reply, request};
 use crate::region::Handle;
 use crate::shard::{Entry, EntryHead, Shard};
 use crate::wire::options::timestamp_bytes;
@@ -20,6 +20,7 @@ pub(super) fn enter(s: &mut Shard, h: Handle<Connection>, now: u64) {
     turn::leave_table(s, Entry::Connection(h));
     let Some(entry) = s.time_waits.alloc() else {
         s.counters.table_full += 1;
+        s.head.trace.note(c.head.tuple, State::TIME_WAIT, State::CLOSED, now);
         return;
     };
     let Some(t) = s.time_waits.get_mut(entry) else { return };
@@ -57,6 +58,10 @@ pub(super) fn on_timer(s: &mut Shard, h: Handle<TimeWait>, now: u64) {
 }
 
 fn end(s: &mut Shard, h: Handle<TimeWait>) {
+    if let Some(t) = s.time_waits.get(h) {
+        let now = s.head.now;
+        s.head.trace.note(t.head.tuple, State::TIME_WAIT, State::CLOSED, now);
+    }
     s.disarm(Entry::TimeWait(h));
     s.flow_remove(Entry::TimeWait(h));
     s.time_waits.free(h);

@@ -91,6 +91,7 @@ pub(super) fn settle(s: &mut Shard, handle: Handle<Connection>, now: u64) {
 pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
     leave_table(s, Entry::Connection(handle));
     let Some(c) = s.connections.get_mut(handle) else { return };
+    // TIME_WAIT goes on in its own entry; all others are closed already.
     c.state = State::CLOSED;
     c.timers.armed = 0;
     release_queue(&mut s.frames, &mut c.send.queue);

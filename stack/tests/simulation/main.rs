@@ -7,5 +7,6 @@ mod lifecycle;
 mod network;
 mod peer;
 mod segments;
+mod tracing;
 mod transfer;
 mod transitions;
