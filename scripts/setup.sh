@@ -10,6 +10,7 @@ packages=(
     clang llvm                                         # rebuilds the BPF object, to compare it with the one checked in
     libbpf-dev libxdp-dev libelf-dev zlib1g-dev linux-libc-dev # the floor program of the benchmark
     iproute2 ethtool iputils-ping procps util-linux    # the rig
+    valgrind                                           # counts instructions
     curl nginx-light redis-server redis-tools wrk iperf3 sockperf python3 # the real programs
 )
 # Services that Debian would start, now or at the next boot, on this machine's own network.
