@@ -106,7 +106,10 @@ style() {
 
 build() { run build 900 cargo build --release --workspace; }
 
-unit() { run unit 900 cargo test --profile checked --workspace --no-fail-fast; }
+unit() {
+    run unit 900 cargo test --profile checked --workspace --no-fail-fast
+    grep -E '^packet scripts: ' "$log_dir/unit.log" || true
+}
 
 # A thousand seeds of ten megabytes over wires of every kind, with the table of goodput against loss.
 simulation() {
