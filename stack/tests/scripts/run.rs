@@ -66,9 +66,10 @@ fn setup(script: &Script) -> Result<Setup, String> {
 }
 
 /// The sysctls of TCP.
-fn set_option(_: &mut World, setting: &Setting) -> Result<(), String> {
+fn set_option(world: &mut World, setting: &Setting) -> Result<(), String> {
     match setting.name.as_str() {
         "peer_isn" | "local_isn" => Ok(()),
+        name if world.shard.head.sysctls.set(name, packet::number(&setting.value)?) => Ok(()),
         name => Err(format!("no option is called {name}")),
     }
 }
