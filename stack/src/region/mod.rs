@@ -22,7 +22,7 @@ pub use mapping::{AttachError, Region};
 pub use slab::Slab;
 pub use slots::{ProcessSlot, WakerSlot};
 pub use table::{One, Table};
-pub use wheel::{TimerLink, Wheel};
+pub use wheel::{TICK_SHIFT, TimerLink, Wheel};
 
 /// What is written before this is in memory before what is written after it, as a process that is killed leaves it.
 ///

@@ -4,7 +4,7 @@ use super::connection::Marks;
 use super::recovery::Phase;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, congestion, input, readiness, recovery, rtt};
+use super::{Seq, State, congestion, input, rate, readiness, recovery, rtt, send_queue};
 use crate::region::FrameId;
 
 /// LINUX: net.ipv4.tcp_fin_timeout.
@@ -90,16 +90,17 @@ pub(super) struct Sample {
 fn release_until(t: &mut Turn<'_>, ack: Seq) -> Sample {
     let mut sample = Sample::default();
     while let Some(frame) = FrameId(t.c.send.queue.first).some() {
-        let Some(meta) = t.frames.meta_mut(frame) else { break };
-        let (start, len) = (Seq(meta.seq), u32::from(meta.payload_len));
-        if !ack.is_after(start) {
+        let Some((start, end)) = send_queue::extent(t.frames, frame).filter(|(start, _)| ack.is_after(*start))
+        else {
             break;
-        }
+        };
+        rate::on_delivered(t, frame);
+        let Some(meta) = t.frames.meta_mut(frame) else { break };
         sample.sent_at = meta.sent_at;
         if meta.transmissions > 1 && sample.resent_at == 0 {
             sample.resent_at = meta.sent_at;
         }
-        if ack.is_before(start + len) {
+        if ack.is_before(end) {
             let cut = ack.since(start) as u16;
             meta.payload += cut;
             meta.payload_len -= cut;
@@ -147,5 +148,5 @@ pub(super) fn start(t: &mut Turn<'_>, segment_seq: Seq, ack: Seq, window: u32) {
     t.c.recovery.phase = Phase::OPEN;
     t.c.recovery.until = ack - 1;
     t.c.recovery.resend = ack;
-    t.c.congestion = congestion::initial(t.c.send.mss);
+    congestion::start(t);
 }

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Marks};
 use super::listen::{self, AcceptLinks};
-use super::{Seq, State, request};
+use super::{Seq, State, congestion, request};
 use crate::region::{FrameId, Frames, Handle, List, Tenure};
 use crate::shard::{Entry, Shard};
 
@@ -34,6 +34,9 @@ fn connection(s: &mut Shard, h: Handle<Connection>) -> Result<usize, &'static st
     }
     if c.marks.has(Marks::IN_TABLE) && !touched && !c.head.timer_is_armed() && c.timers.armed != 0 {
         return Err("a connection believes in a timer that is not armed");
+    }
+    if !c.state.is_opening() && !c.state.is_closed() {
+        congestion::check(&c)?;
     }
     receiving(&mut s.frames, h, &c)?;
     sending(&mut s.frames, h, &c)?;

@@ -172,6 +172,8 @@ impl Marks {
     pub(super) const SACK: Self = Self(1 << 15);
     /// Both sides speak ECN.
     pub(super) const ECN: Self = Self(1 << 16);
+    /// Output waits until the schedule of pacing lets it go on.
+    pub(super) const PACED: Self = Self(1 << 29);
 
     pub(super) const fn has(self, mark: Self) -> bool {
         self.0 & mark.0 != 0

@@ -24,6 +24,7 @@ mod input;
 mod listen;
 mod numbers;
 mod output;
+mod pacing;
 mod path_mtu;
 mod rate;
 mod readiness;
@@ -130,6 +131,7 @@ pub fn push(s: &mut Shard, c: Handle<Connection>, now: u64) {
     let _ = turn::act(s, c, now, |t| {
         timers::set_keep_alive(t);
         t.fit_segments();
+        congestion::choose(t);
         if t.c.settings.no_delay != 0 && t.c.settings.cork == 0 {
             t.c.marks.clear(connection::Marks::MORE);
         }

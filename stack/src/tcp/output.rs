@@ -3,7 +3,7 @@
 use super::connection::Marks;
 use super::recovery::Phase;
 use super::turn::Turn;
-use super::{State, congestion, delayed_ack, handshake, recovery, rtt, send_queue};
+use super::{State, congestion, delayed_ack, handshake, pacing, rate, recovery, rtt, send_queue};
 use crate::region::FrameId;
 use crate::wire::Flags;
 
@@ -11,6 +11,7 @@ use crate::wire::Flags;
 const CORK_LIMIT: u64 = 200_000_000;
 
 pub(super) fn run(t: &mut Turn<'_>) {
+    t.c.marks.clear(Marks::PACED);
     match t.c.state {
         State::SYN_RECEIVED if t.c.marks.has(Marks::ACK_NOW) => handshake::send_syn(t),
         state if state.may_transmit() => {
@@ -38,16 +39,19 @@ fn send(t: &mut Turn<'_>) {
     if !t.c.has_outstanding() && t.c.timers.last_sent != 0 && idle > rtt::timeout(&t.c.rtt) {
         congestion::after_idle(t);
     }
-    t.c.marks.clear(Marks::CWND_LIMITED);
     let mut stop = Stop::Done;
     while let Some(frame) = t.c.send.fresh.some() {
-        stop = send_next(t, frame);
+        stop = if pacing::holds(t) { Stop::Pace } else { send_next(t, frame) };
         if stop != Stop::Done {
             break;
         }
     }
     if t.c.send.fresh.is_none() && fin_is_due(t) {
         stop = send_fin(t);
+    }
+    congestion::note_use(t, stop == Stop::Congestion);
+    if stop == Stop::Done && t.c.in_flight() < t.c.congestion.window {
+        rate::on_idle_program(t);
     }
     set_timer(t, stop);
 }
@@ -58,6 +62,8 @@ enum Stop {
     /// It did not: the segment was sent.
     Done,
     Congestion,
+    /// The schedule of pacing holds it up; a timer is set.
+    Pace,
     Window,
     /// A partial segment waits for more.
     Partial,
@@ -74,7 +80,6 @@ fn send_next(t: &mut Turn<'_>, frame: FrameId) -> Stop {
     let mut len = end.since(start);
     let flight = t.c.in_flight();
     if flight > 0 && flight.saturating_add(len) > congestion_window(t) {
-        t.c.marks.set(Marks::CWND_LIMITED);
         return Stop::Congestion;
     }
     let mss = u32::from(t.c.send.mss);

@@ -119,6 +119,8 @@ pub(super) fn split(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
         meta.seq = (Seq(first.seq) + u32::from(len)).0;
         meta.sent_at = first.sent_at;
         meta.transmissions = first.transmissions;
+        (meta.delivered, meta.delivered_at) = (first.delivered, first.delivered_at);
+        (meta.first_sent_at, meta.flags) = (first.first_sent_at, first.flags);
     }
     if let Some(meta) = t.frames.meta_mut(frame) {
         meta.payload_len = len;

@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::{self, Turn};
-use super::{Connection, State, handshake, input, output, readiness, recovery, rtt, send_queue};
+use super::{Connection, State, handshake, input, output, pacing, readiness, recovery, rtt, send_queue};
 use crate::Error;
 use crate::region::Handle;
 use crate::shard::{Entry, Shard};
@@ -23,7 +23,7 @@ const LARGEST_WAIT: u64 = 24 * 3600 * SECOND;
 pub(super) fn set(s: &mut Shard, h: Handle<Connection>, now: u64) {
     let Some(c) = s.connections.get_mut(h) else { return };
     let t = &c.timers;
-    let deadlines = [t.resend, t.ack, t.push, t.idle];
+    let deadlines = [t.resend, t.ack, t.push, t.idle, pacing::deadline(c)];
     let Some(earliest) = deadlines.into_iter().filter(|&d| d != 0).min() else { return };
     // Neither at once, which could go on for ever, nor beyond what the wheel can tell from the past.
     let earliest = earliest.clamp(now + LEAST_WAIT, now + LARGEST_WAIT);

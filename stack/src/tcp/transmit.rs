@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Seq, window};
+use super::{Seq, pacing, rate, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
 use crate::region::{FrameId, HEADROOM, Purpose, Tenure};
 use crate::wire::options::{TIMESTAMPS_LEN, timestamp_bytes};
@@ -99,11 +99,14 @@ impl Turn<'_> {
     /// Sends the payload of a frame of the queue.
     pub(super) fn send_payload(&mut self, frame: FrameId, flags: Flags) {
         let Some(seq) = self.frames.meta(frame).map(|m| m.seq) else { return };
+        rate::on_sent(self, frame);
         self.send_frame(frame, flags, Seq(seq), None);
         if let Some(meta) = self.frames.meta_mut(frame) {
             meta.sent_at = self.now;
             meta.transmissions = meta.transmissions.saturating_add(1);
             debug_assert_eq!(meta.tenure, Tenure::SENDING);
+            let len = u32::from(meta.payload_len);
+            pacing::on_sent(self, len);
         }
         self.c.timers.last_sent = self.now;
     }

@@ -4,7 +4,7 @@
 //! the connection table, slabs) is done in one place, [`settle`], from what they left in the connection.
 
 use super::connection::Marks;
-use super::{Connection, State, output, timers, timewait};
+use super::{Connection, State, output, rate, timers, timewait};
 use crate::ip::net::Net;
 use crate::region::{FrameId, Frames, Handle};
 use crate::shard::{Counters, Entry, Outbox, Shard, ShardHead};
@@ -23,6 +23,8 @@ pub(super) struct Turn<'a> {
     /// The keeper has something to do.
     pub keeper: &'a mut bool,
     pub now: u64,
+    /// What the segment at hand told about the rate of delivery.
+    pub noted: rate::Noted,
 }
 
 impl Turn<'_> {
@@ -51,6 +53,7 @@ pub(super) fn begin(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Opti
         outbox: &mut s.outbox,
         keeper: &mut s.after.keeper,
         now,
+        noted: rate::Noted::default(),
     })
 }
 

@@ -4,11 +4,14 @@
 //! window, and how the window grows while nothing is lost.
 
 mod newreno;
+mod validation;
 
-use super::connection::Marks;
+pub(super) use validation::{after_idle, note_use};
+
+use super::connection::{Connection, Marks};
 use super::turn::Turn;
-use newreno::NewReno;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use super::{Seq, rate};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
 #[repr(C)]
@@ -23,15 +26,23 @@ pub(in crate::tcp) struct Congestion {
     pub pacing_rate: u64,
     /// When the next segment may go, in nanoseconds.
     pub paced_until: u64,
-    /// What the algorithm keeps for itself.
-    pub private: [u64; 13],
+    /// What the algorithm keeps for itself, zeroed at its start.
+    pub private: Private,
+    /// The most that was in flight in the window that ends at `used_until`.
+    pub used: u32,
+    pub used_until: Seq,
+    /// When output last stopped at the window, in milliseconds.
+    pub limited_at: u32,
     /// A number of [`Choice`].
-    pub choice: u8,
-    pub pad: [u8; 7],
+    pub choice: Choice,
+    pub pad: [u8; 3],
 }
 
+pub(in crate::tcp) type Private = [u64; 12];
+
 /// An algorithm, as it is kept in settings: 0 means that of the namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Choice(pub u8);
 
 impl Choice {
@@ -68,50 +79,103 @@ pub(in crate::tcp) struct Report {
     pub is_open: bool,
 }
 
-/// RFC 6928: ten segments, but no more than about 14 KiB of small ones.
+/// The connection at one moment, as algorithms see it.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// Nanoseconds.
+    now: u64,
+    mss: u32,
+    una: Seq,
+    next: Seq,
+    /// Bytes in flight.
+    flight: u32,
+    /// The smoothed round trip in microseconds; 0 before there was one.
+    round_trip: u32,
+    /// The window was in use, so that its growth says something.
+    is_limited: bool,
+}
+
+impl Moment {
+    fn of(t: &Turn<'_>) -> Self {
+        Self {
+            now: t.now,
+            mss: u32::from(t.c.send.mss).max(1),
+            una: t.c.send.una,
+            next: t.c.send.next,
+            flight: t.c.in_flight(),
+            round_trip: t.c.rtt.smoothed / 8,
+            is_limited: validation::is_limited(t.c),
+        }
+    }
+}
+
+/// RFC 6928: ten segments.
+///
+/// LINUX: TCP_INIT_CWND knows no limit in bytes.
 const INITIAL_SEGMENTS: u32 = 10;
 /// Far above any bandwidth-delay product; keeps sums within 32 bits.
 const LARGEST_WINDOW: u32 = 1 << 30;
 
-/// What an algorithm decides.
-trait Algorithm {
-    /// `acked` bytes arrived while the window was in use.
-    fn grow(&self, c: &mut Congestion, acked: u32, mss: u32);
-    /// The threshold after a loss with `flight` bytes in the network.
-    fn threshold_after_loss(&self, c: &Congestion, flight: u32, mss: u32) -> u32;
+fn initial_window(mss: u32) -> u32 {
+    INITIAL_SEGMENTS * mss
 }
 
-const ALGORITHM: NewReno = NewReno;
+/// The handshake is done.
+pub(super) fn start(t: &mut Turn<'_>) {
+    t.c.congestion = Congestion {
+        window: initial_window(u32::from(t.c.send.mss)),
+        threshold: u32::MAX,
+        used_until: t.c.send.next,
+        limited_at: super::transmit::milliseconds(t.now),
+        ..Congestion::new_zeroed()
+    };
+    choose(t);
+}
 
-pub(super) fn initial(mss: u16) -> Congestion {
-    let mut fresh =
-        Congestion { window: INITIAL_SEGMENTS * u32::from(mss), ..zerocopy::FromZeros::new_zeroed() };
-    fresh.threshold = u32::MAX;
-    fresh
+/// Takes the algorithm that the program, or the namespace, has chosen. On a live connection the window stays.
+pub(super) fn choose(t: &mut Turn<'_>) {
+    let chosen = match t.c.settings.congestion {
+        0 => t.head.sysctls.tcp_congestion_control.min(u32::from(u8::MAX)) as u8,
+        choice => choice,
+    };
+    if t.c.congestion.choice == Choice(chosen) {
+        return;
+    }
+    t.c.congestion.choice = Choice(chosen);
+    t.c.congestion.private = Private::default();
 }
 
 /// Every ACK that delivered something is told here, once, after recovery has looked at it.
 pub(super) fn on_ack(t: &mut Turn<'_>, report: &Report) {
-    // RFC 7661: a window that was not used says nothing about the network.
-    if report.is_open && t.c.marks.has(Marks::CWND_LIMITED) {
-        let mss = u32::from(t.c.send.mss);
-        ALGORITHM.grow(&mut t.c.congestion, report.acked, mss);
-        t.c.congestion.window = t.c.congestion.window.min(LARGEST_WINDOW);
+    let _sample = rate::sample(t, report.delivered, 0);
+    let moment = Moment::of(t);
+    let c = &mut t.c.congestion;
+    if report.is_open && moment.is_limited {
+        newreno::grow(c, report.acked, moment.mss);
     }
+    c.window = c.window.clamp(moment.mss, LARGEST_WINDOW);
 }
 
 /// The algorithm sets the window on every ACK, also while losses are repaired; recovery then leaves it alone.
-pub(super) fn has_own_control(_: &Congestion) -> bool {
-    false
+pub(super) fn has_own_control(c: &Congestion) -> bool {
+    c.choice == Choice::BBR
 }
 
 /// The network is congested: a loss was seen, or ECN says so. Sets the threshold, and remembers what was before. How
 /// the window gets there is recovery's affair.
 pub(super) fn on_loss(t: &mut Turn<'_>) {
-    let (flight, mss) = (t.c.in_flight(), u32::from(t.c.send.mss));
+    let moment = Moment::of(t);
     let c = &mut t.c.congestion;
     (c.prior_window, c.prior_threshold) = (c.window, c.threshold);
-    c.threshold = ALGORITHM.threshold_after_loss(c, flight, mss);
+    c.threshold = newreno::threshold_after_loss(c, moment.mss);
+}
+
+/// A retransmission timeout. `is_first` is false for the same data timing out again: RFC 5681 3.1 lets the threshold be
+/// as it is then. The window becomes recovery's affair.
+pub(super) fn on_timeout(t: &mut Turn<'_>, is_first: bool) {
+    if is_first {
+        on_loss(t);
+    }
 }
 
 /// The last [`on_loss`] was a mistake: nothing had been lost.
@@ -121,7 +185,13 @@ pub(super) fn undo(t: &mut Turn<'_>) {
     c.threshold = c.threshold.max(c.prior_threshold);
 }
 
-/// LINUX: net.ipv4.tcp_slow_start_after_idle: after a pause of a timeout the window is that of a start.
-pub(super) fn after_idle(t: &mut Turn<'_>) {
-    t.c.congestion.window = t.c.congestion.window.min(initial(t.c.send.mss).window);
+/// What holds of every connection that is past its handshake.
+pub(super) fn check(c: &Connection) -> Result<(), &'static str> {
+    if c.congestion.window == 0 || c.congestion.window > LARGEST_WINDOW {
+        return Err("the congestion window is nothing or beyond all measure");
+    }
+    if c.marks.has(Marks::PACED) && c.congestion.pacing_rate == 0 {
+        return Err("output waits for a schedule that there is none of");
+    }
+    Ok(())
 }

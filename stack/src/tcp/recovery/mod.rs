@@ -117,9 +117,8 @@ fn report(acked: u32) -> congestion::Report {
 pub(super) fn enter_loss(t: &mut Turn<'_>) {
     let mss = u32::from(t.c.send.mss);
     // RFC 5681 3.1: the threshold is not lowered again for the same data.
-    if t.c.recovery.phase != Phase::LOSS || t.c.send.una.is_after(t.c.recovery.until) {
-        congestion::on_loss(t);
-    }
+    let is_first = t.c.recovery.phase != Phase::LOSS || t.c.send.una.is_after(t.c.recovery.until);
+    congestion::on_timeout(t, is_first);
     t.c.congestion.window = mss;
     t.c.recovery.phase = Phase::LOSS;
     t.c.recovery.duplicates = 0;

@@ -1,0 +1,76 @@
+//! Congestion window validation (RFC 7661, RFC 2861): a window that was not used says nothing about the network, so it
+//! does not grow, and in time it falls towards what was used.
+
+use super::{Congestion, Connection, Marks, initial_window};
+use crate::tcp::rtt;
+use crate::tcp::transmit::milliseconds;
+use crate::tcp::turn::Turn;
+
+/// Output is done for now; `is_limited` when it stopped at the congestion window.
+///
+/// LINUX: tcp_cwnd_validate(): that the window was full is remembered for as long as this window lasts.
+pub(in crate::tcp) fn note_use(t: &mut Turn<'_>, is_limited: bool) {
+    let flight = t.c.in_flight();
+    let c = &mut t.c.congestion;
+    let was_limited = t.c.marks.has(Marks::CWND_LIMITED);
+    if is_limited || !t.c.send.una.is_before(c.used_until) || (!was_limited && flight > c.used) {
+        c.used = flight;
+        c.used_until = t.c.send.next;
+        t.c.marks.clear(Marks::CWND_LIMITED);
+        if is_limited {
+            t.c.marks.set(Marks::CWND_LIMITED);
+        }
+    }
+    let now = milliseconds(t.now);
+    if is_limited || self::is_limited(t.c) {
+        t.c.congestion.limited_at = now;
+        return;
+    }
+    let unused_for = u64::from(now.wrapping_sub(t.c.congestion.limited_at)) * 1_000_000;
+    if t.head.sysctls.tcp_slow_start_after_idle != 0
+        && !super::has_own_control(&t.c.congestion)
+        && unused_for >= rtt::timeout(&t.c.rtt)
+    {
+        shrink(&mut t.c.congestion, u32::from(t.c.send.mss));
+        t.c.congestion.limited_at = now;
+    }
+}
+
+/// LINUX: tcp_is_cwnd_limited(): in slow start a window that is used by half may grow, for it doubles in a round trip.
+pub(super) fn is_limited(c: &Connection) -> bool {
+    let congestion = &c.congestion;
+    c.marks.has(Marks::CWND_LIMITED)
+        || (congestion.window < congestion.threshold && congestion.window < congestion.used.saturating_mul(2))
+}
+
+/// RFC 2861: "cwnd = (cwnd + W_used) / 2".
+fn shrink(c: &mut Congestion, mss: u32) {
+    let used = c.used.max(initial_window(mss));
+    if used < c.window {
+        c.threshold = remembered(c);
+        c.window = used + (c.window - used) / 2;
+    }
+}
+
+/// RFC 2861: the threshold keeps the memory of the window that is given up, "ssthresh = max(ssthresh, 3*cwnd/4)".
+fn remembered(c: &Congestion) -> u32 {
+    c.threshold.max(c.window - c.window / 4)
+}
+
+/// Nothing was in flight for longer than a timeout, and now there is something to send.
+///
+/// LINUX: tcp_cwnd_restart(): the window is halved for each timeout that has passed, down to that of a start.
+pub(in crate::tcp) fn after_idle(t: &mut Turn<'_>) {
+    if t.head.sysctls.tcp_slow_start_after_idle == 0 || super::has_own_control(&t.c.congestion) {
+        return;
+    }
+    let timeout = rtt::timeout(&t.c.rtt).max(1);
+    let idle = t.now.saturating_sub(t.c.timers.last_sent);
+    let c = &mut t.c.congestion;
+    let least = initial_window(u32::from(t.c.send.mss)).min(c.window);
+    c.threshold = remembered(c);
+    let halvings = (idle / timeout).min(31) as u32;
+    c.window = (c.window >> halvings).max(least);
+    c.limited_at = milliseconds(t.now);
+    c.used = 0;
+}

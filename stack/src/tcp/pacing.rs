@@ -1,0 +1,36 @@
+//! Pacing: segments leave at a rate, not in bursts, where the algorithm or the program asks for it.
+//!
+//! The timer wheel ticks about once in a millisecond, so the rate is kept from tick to tick, not from segment to
+//! segment: what a tick was late is caught up with at once.
+
+use super::Connection;
+use super::connection::Marks;
+use super::turn::Turn;
+use crate::region::TICK_SHIFT;
+
+/// How far behind the schedule may be caught up with: a deadline is rounded up to a tick, and set one ahead at least.
+const LATENESS: u64 = 2 << TICK_SHIFT;
+
+/// The schedule says that nothing may be sent now: output stops, and the connection's timer is set for when it may.
+pub(super) fn holds(t: &mut Turn<'_>) -> bool {
+    if t.c.congestion.pacing_rate == 0 || t.c.congestion.paced_until <= t.now {
+        return false;
+    }
+    t.c.marks.set(Marks::PACED);
+    true
+}
+
+/// So many bytes were sent: they take their time on the schedule.
+pub(super) fn on_sent(t: &mut Turn<'_>, bytes: u32) {
+    let c = &mut t.c.congestion;
+    if c.pacing_rate == 0 {
+        return;
+    }
+    let time = u64::from(bytes) * 1_000_000_000 / c.pacing_rate;
+    c.paced_until = c.paced_until.max(t.now.saturating_sub(LATENESS)).saturating_add(time);
+}
+
+/// When output may go on that the schedule has stopped; 0 for none.
+pub(super) fn deadline(c: &Connection) -> u64 {
+    if c.marks.has(Marks::PACED) { c.congestion.paced_until } else { 0 }
+}
