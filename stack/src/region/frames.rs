@@ -70,7 +70,8 @@ pub struct FrameMeta {
     pub payload_len: u16,
     /// First sequence number of `payload`.
     pub seq: u32,
-    /// One's complement sum of the payload, not folded in with any header.
+    /// One's complement sum of the payload, not folded in with any header. Of a frame at the end of a run beyond a
+    /// hole: the frame at the other end of it.
     pub sum: u32,
     /// When it was last sent, in nanoseconds.
     pub sent_at: u64,

@@ -68,8 +68,12 @@ counters! {
     tcp_old_timestamp,
     /// Segments queued beyond a hole.
     tcp_out_of_order,
+    /// Segments beyond a hole that were given up, or not taken, for want of memory.
+    tcp_pruned,
     /// Segments that brought nothing new.
     tcp_duplicates,
+    /// Times that a peer was told of what it had sent twice (D-SACK).
+    tcp_duplicates_reported,
     /// Segments sent again.
     tcp_retransmissions,
     /// Of these, after three duplicate ACKs.

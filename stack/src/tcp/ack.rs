@@ -90,7 +90,8 @@ pub(super) struct Sample {
 fn release_until(t: &mut Turn<'_>, ack: Seq) -> Sample {
     let mut sample = Sample::default();
     while let Some(frame) = FrameId(t.c.send.queue.first).some() {
-        let Some((start, end)) = send_queue::extent(t.frames, frame).filter(|(start, _)| ack.is_after(*start))
+        let Some((start, end)) =
+            send_queue::extent(t.frames, frame).filter(|(start, _)| ack.is_after(*start))
         else {
             break;
         };

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Marks};
 use super::listen::{self, AcceptLinks};
-use super::{Seq, State, congestion, request};
+use super::{Seq, State, beyond, congestion, request};
 use crate::region::{FrameId, Frames, Handle, List, Tenure};
 use crate::shard::{Entry, Shard};
 
@@ -96,6 +96,9 @@ fn receiving(frames: &mut Frames, h: Handle<Connection>, c: &Connection) -> Resu
         (before, is_first) = (end, false);
         Ok(())
     })?;
+    if !beyond::check(c, frames) {
+        return Err("the runs beyond holes are not those of the frames");
+    }
     if !c.state.is_opening() && !c.state.is_closed() && c.receive.edge.is_before(c.receive.next) {
         return Err("the receive window is negative");
     }

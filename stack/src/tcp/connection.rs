@@ -6,6 +6,7 @@ use super::path_mtu::Probing;
 use super::rate::Delivery;
 use super::recovery::{Phase, Recovery};
 use super::rtt::RoundTrip;
+use super::sack::Selective;
 use super::tuning::Tuning;
 use super::urgent::Urgent;
 use super::{Listener, Seq, Settings, State};
@@ -35,6 +36,7 @@ pub struct Connection {
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
     pub(super) delivery: Delivery,
+    pub(super) sack: Selective,
     pub(super) tuning: Tuning,
     pub(super) urgent: Urgent,
     pub(super) probing: Probing,
@@ -174,6 +176,8 @@ impl Marks {
     pub(super) const ECN: Self = Self(1 << 16);
     /// Output waits until the schedule of pacing lets it go on.
     pub(super) const PACED: Self = Self(1 << 29);
+    /// The next acknowledgement tells of what came twice.
+    pub(super) const DUPLICATE: Self = Self(1 << 21);
 
     pub(super) const fn has(self, mark: Self) -> bool {
         self.0 & mark.0 != 0

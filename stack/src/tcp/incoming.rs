@@ -3,7 +3,7 @@
 use super::connection::Marks;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, beyond, delayed_ack, input, readiness, receive_queue};
+use super::{Seq, State, beyond, delayed_ack, input, readiness, receive_queue, sack};
 use crate::Error;
 use crate::wire::Flags;
 
@@ -17,14 +17,15 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
         return input::fail(t, Error::Pipe);
     }
     t.c.receive.mss = t.c.receive.mss.max(segment.len);
-    if segment.len > 0 && t.frames.is_exhausted() {
+    let is_next = !segment.seq.is_after(t.c.receive.next);
+    if segment.len > 0 && is_next && t.frames.is_exhausted() && !beyond::prune(t) {
         // Nobody reads, and the windows that were granted once are more than the region holds. What is dropped here
         // comes again; what is kept of the frames still carries ACKs, by which others move.
         t.counters.no_frame += 1;
         return;
     }
     let fits = cut_to_window(t, segment);
-    if segment.seq.is_after(t.c.receive.next) {
+    if !is_next {
         // RFC 5681 4.2: an ACK at once for each segment beyond a hole; what came before it has its own.
         acknowledge_before_hole(t);
         beyond::insert(t, segment, fits);
@@ -32,15 +33,30 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
         return;
     }
     let had_hole = t.c.receive.beyond.len != 0;
+    let already = t.c.receive.next;
     let advanced = receive_queue::append(t, segment, fits);
     if had_hole {
         beyond::drain(t);
         // "a segment that fills in all or part of a gap": at once as well.
         t.c.marks.set(Marks::ACK_NOW);
     }
-    if !advanced {
+    if segment.seq.is_before(already) {
+        came_twice(t, segment, already);
+    } else if !advanced {
         t.counters.tcp_duplicates += 1;
         t.c.marks.set(Marks::ACK_NOW);
+    }
+}
+
+/// The segment begins with bytes that are `already` here. RFC 2883: what tells of them is an ACK at once.
+pub(super) fn came_twice(t: &mut Turn<'_>, segment: &Segment, already: Seq) {
+    if !segment.end().is_after(already) {
+        t.counters.tcp_duplicates += 1;
+    }
+    t.c.marks.set(Marks::ACK_NOW);
+    sack::duplicate(t, segment.seq, segment.end().earlier_of(already));
+    if t.c.marks.has(Marks::DUPLICATE) {
+        delayed_ack::acknowledge(t);
     }
 }
 

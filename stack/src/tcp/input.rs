@@ -213,9 +213,10 @@ fn challenge_unless_reset(t: &mut Turn<'_>, segment: &Segment) {
     if segment.flags.has(Flags::RST) {
         return;
     }
-    if segment.len > 0 {
+    if segment.len > 0 && segment.seq.is_before(t.c.receive.next) {
         // A peer that sends old bytes again has missed an ACK.
-        t.counters.tcp_duplicates += 1;
+        incoming::came_twice(t, segment, t.c.receive.next);
+    } else if segment.len > 0 {
         t.c.marks.set(Marks::ACK_NOW);
     } else {
         challenge(t);

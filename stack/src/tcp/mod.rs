@@ -3,7 +3,7 @@
 //! The way in: [`input`] takes segments, `write`, `read` and the rest are what the socket layer calls, [`on_timer`]
 //! and [`end_of_burst`] come from the pump. Each acts on one connection in a [`turn`]; what follows in other tables
 //! is settled there. The files, in the order of a connection's life: `handshake`, `listen`, `request`; `input`,
-//! `ack`, `incoming`, `receive_queue`, `beyond`, `window`; `send_queue`, `output`, `transmit`; `rtt`, `recovery`,
+//! `ack`, `incoming`, `receive_queue`, `beyond`, `sack`, `window`; `send_queue`, `output`, `transmit`; `rtt`, `recovery`,
 //! `congestion`, `timers`; `close`, `timewait`, `reply`.
 
 #![forbid(unsafe_code)]
@@ -34,6 +34,7 @@ mod recovery;
 mod reply;
 mod request;
 mod rtt;
+mod sack;
 mod segment;
 mod send_queue;
 mod seq;

@@ -9,7 +9,7 @@ use crate::socket::Sink;
 
 /// Payloads up to this are copied behind those of the last frame, so that a flood of small segments cannot take
 /// all frames.
-const SMALL: u16 = 512;
+pub(super) const SMALL: u16 = 512;
 
 /// Puts what is new of the segment, whose start is not beyond RCV.NXT, behind the queue. False: nothing is new.
 #[inline]
@@ -30,7 +30,8 @@ pub(super) fn append(t: &mut Turn<'_>, segment: &Segment, fit: Fit) -> bool {
 
 /// Makes `len` bytes at `payload` of the chunk of `frame`, which are next in the stream, part of the queue.
 pub(super) fn adopt(t: &mut Turn<'_>, frame: FrameId, payload: u16, len: u16) {
-    if len <= SMALL && coalesce(t.c, t.frames, frame, payload, len) {
+    let last = FrameId(t.c.receive.queue.last);
+    if len <= SMALL && coalesce(t.frames, last, frame, payload, len) {
         return;
     }
     let Some(meta) = t.frames.meta_mut(frame) else { return };
@@ -42,9 +43,8 @@ pub(super) fn adopt(t: &mut Turn<'_>, frame: FrameId, payload: u16, len: u16) {
     t.c.receive.queue.push_back(t.frames, frame.0);
 }
 
-/// Copies a small payload into the room behind the last one. The frame that it came in is left to its caller.
-fn coalesce(c: &Connection, frames: &mut Frames, from: FrameId, payload: u16, len: u16) -> bool {
-    let Some(last) = FrameId(c.receive.queue.last).some() else { return false };
+/// Copies a small payload into the room behind that of `last`. The frame that it came in is left to its caller.
+pub(super) fn coalesce(frames: &mut Frames, last: FrameId, from: FrameId, payload: u16, len: u16) -> bool {
     let Some(end) = frames.meta(last).map(|m| usize::from(m.payload) + usize::from(m.payload_len)) else {
         return false;
     };

@@ -6,7 +6,7 @@
 use super::connection::{Connection, Marks};
 use super::recovery::Phase;
 use super::turn;
-use super::{Seq, State, input, listen, readiness};
+use super::{Seq, State, beyond, input, listen, readiness};
 use crate::Error;
 use crate::region::{FrameId, Handle, List, Tenure};
 use crate::shard::{Entry, EntryRef, Shard};
@@ -115,6 +115,7 @@ fn verify(s: &mut Shard, h: Handle<Connection>) {
         at = FrameId(meta.link.next);
     }
     c.receive.unread = unread;
+    beyond::recover(c, &mut s.frames);
     at = FrameId(c.send.queue.first);
     while let Some(meta) = s.frames.meta(at) {
         if c.send.fresh.is_none() && !Seq(meta.seq).is_before(c.send.next) {

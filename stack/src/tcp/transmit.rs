@@ -2,10 +2,10 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Seq, pacing, rate, window};
+use super::{Seq, pacing, rate, sack, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
 use crate::region::{FrameId, HEADROOM, Purpose, Tenure};
-use crate::wire::options::{TIMESTAMPS_LEN, timestamp_bytes};
+use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
 use crate::wire::{Flags, SegmentHeaders, Timestamps};
 
 /// Room that a received packet may have in front of it: XDP's headroom and what drivers add.
@@ -116,9 +116,18 @@ impl Turn<'_> {
         let acks = flags.has(Flags::ACK);
         let window =
             if flags.has(Flags::SYN) { window::announce_unscaled(self) } else { window::announce(self) };
-        let ours;
+        let (ours, with_blocks);
         let options = match options {
             Some(options) => options,
+            None if acks && sack::is_due(self) => {
+                let payload = self.frames.meta(frame).map_or(0, |m| m.payload_len);
+                let blocks = sack::blocks(self, payload);
+                let timestamps = Timestamps { value: self.timestamp(), echo: self.c.receive.ts_recent };
+                let timestamps = self.c.marks.has(Marks::TIMESTAMPS).then_some(timestamps);
+                let len;
+                (with_blocks, len) = segment_bytes(timestamps, &blocks);
+                with_blocks.get(..len).unwrap_or(&[])
+            }
             None if self.c.marks.has(Marks::TIMESTAMPS) => {
                 let echo = if acks { self.c.receive.ts_recent } else { 0 };
                 ours = timestamp_bytes(Timestamps { value: self.timestamp(), echo });

@@ -6,7 +6,7 @@
 use super::connection::Marks;
 use super::{Connection, State, output, rate, timers, timewait};
 use crate::ip::net::Net;
-use crate::region::{FrameId, Frames, Handle};
+use crate::region::{FrameId, Frames, Handle, List};
 use crate::shard::{Counters, Entry, Outbox, Shard, ShardHead};
 use crate::socket::SocketRef;
 use crate::wait;
@@ -99,6 +99,7 @@ pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
     c.timers.armed = 0;
     release_queue(&mut s.frames, &mut c.send.queue);
     release_queue(&mut s.frames, &mut c.receive.beyond);
+    c.sack.runs = List::EMPTY;
     c.send.fresh = FrameId::NONE;
     c.send.end = c.send.una.earlier_of(c.send.end);
     if c.marks.has(Marks::ORPHAN) {
@@ -107,7 +108,7 @@ pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
     }
 }
 
-fn release_queue(frames: &mut Frames, queue: &mut crate::region::List) {
+fn release_queue(frames: &mut Frames, queue: &mut List) {
     while let Some(frame) = queue.pop_front(frames) {
         frames.release(FrameId(frame));
     }

@@ -84,7 +84,7 @@ const MAX_COOKIE: usize = 16;
 /// All that 40 bytes of options can hold.
 pub const MAX_SACK_BLOCKS: usize = 4;
 /// With timestamps beside them.
-const SACK_BLOCKS_WITH_TIMESTAMPS: usize = 3;
+pub const SACK_BLOCKS_WITH_TIMESTAMPS: usize = 3;
 /// All options of a segment.
 pub const MAX_LEN: usize = 40;
 /// RFC 7323 2.3: a larger shift count is used as 14.

@@ -6,6 +6,7 @@ mod harness;
 mod lifecycle;
 mod network;
 mod peer;
+mod sack;
 mod segments;
 mod tracing;
 mod transfer;
