@@ -24,6 +24,10 @@ pub(crate) enum Command {
     Keeper(Keeper),
     /// Print the keeper's counters, one "name value" on a line
     Status,
+    /// Print the options of TCP: name, value, where it is from, meaning
+    Options,
+    /// Print the latest changes of connections' states, and how many there were of each kind
+    Trace,
     /// End the keeper
     Stop(Stop),
     /// Look for what would keep shunt from working here, or from working well
@@ -66,6 +70,9 @@ pub(crate) struct Setup {
     /// A further user (by number) whose programs may attach
     #[arg(long, value_name = "UID")]
     pub(crate) allow_uid: Vec<u32>,
+    /// An option of TCP for all connections, before what the namespace's sysctls say (shunt options lists them)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = crate::keep::parse_option)]
+    pub(crate) tcp: Vec<crate::keep::Told>,
     /// Attach XDP in generic mode even if the driver could do better
     #[arg(long)]
     pub(crate) generic: bool,
@@ -118,6 +125,9 @@ impl Setup {
         }
         for uid in &self.allow_uid {
             option("--allow-uid", uid.to_string());
+        }
+        for told in &self.tcp {
+            option("--tcp", crate::keep::option_word(*told));
         }
         if self.generic {
             words.push("--generic".into());
@@ -181,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_keeper_that_run_starts_is_told_what_run_was_told() {
-        let words = "shunt run --dev eth9 --memory 64M --ports 2000-2999 --allow-uid 7 --allow-uid 8 --generic -- curl --dev x";
+        let words = "shunt run --dev eth9 --memory 64M --ports 2000-2999 --allow-uid 7 --allow-uid 8 --tcp tcp_sack=0 --tcp tcp_congestion_control=reno --generic -- curl --dev x";
         let Ok(Cli { command: Command::Run(run) }) = Cli::try_parse_from(words.split(' ')) else {
             panic!("parsed")
         };

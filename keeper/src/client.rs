@@ -1,4 +1,4 @@
-//! Speaking to the keeper that is there: `shunt status`, `shunt stop`, and whether there is one at all.
+//! Speaking to the keeper that is there: `shunt status`, `shunt options`, `shunt trace`, `shunt stop`, and whether there is one at all.
 
 use std::io::{Read as _, Seek as _};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use stack::control::{Ask, Request};
+use stack::control::{Ask, Report, Request};
 
 use crate::channel::{ask, reach_keeper};
 use crate::fault::{Fault, explain};
@@ -35,9 +35,9 @@ pub(crate) fn is_there() -> bool {
     reach_keeper().is_ok()
 }
 
-/// The keeper's report.
-pub(crate) fn status() -> Result<String, Unheard> {
-    let (_, descriptors) = request(Ask::Status, &[])?;
+/// One of the keeper's reports.
+pub(crate) fn report(which: Report) -> Result<String, Unheard> {
+    let (_, descriptors) = request(Ask::Status, &[which as u32])?;
     let report = descriptors.into_iter().next().ok_or_else(|| unexpected("it sent no report"))?;
     let mut text = String::new();
     let mut file = std::fs::File::from(into_std(report));

@@ -23,6 +23,7 @@ mod test_rig;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use stack::control::Report;
 
 use cli::{Cli, Command};
 use fault::Fault;
@@ -33,9 +34,9 @@ fn main() -> ExitCode {
         Command::Run(arguments) => return run::run(&arguments),
         Command::Keeper(arguments) if arguments.background => background::keep(&arguments.setup),
         Command::Keeper(arguments) => keep_in_foreground(&arguments.setup),
-        Command::Status => {
-            client::status().map(|report| print!("{report}")).map_err(client::Unheard::into_fault)
-        }
+        Command::Status => print(Report::Status),
+        Command::Options => print(Report::Options),
+        Command::Trace => print(Report::Trace),
         Command::Stop(arguments) => client::stop(arguments.force).map_err(client::Unheard::into_fault),
         Command::Doctor(arguments) => doctor::examine(arguments.dev.as_deref()),
     };
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn print(which: Report) -> Result<(), Fault> {
+    client::report(which).map(|report| print!("{report}")).map_err(client::Unheard::into_fault)
 }
 
 fn keep_in_foreground(setup: &cli::Setup) -> Result<(), Fault> {

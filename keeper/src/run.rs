@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use stack::control::Report;
+
 use crate::background;
 use crate::cli::{Run, Setup};
 use crate::client::{self, Unheard};
@@ -46,7 +48,7 @@ fn check_device(setup: &Setup) -> Result<(), Fault> {
 
 fn prepare(setup: &Setup) -> Result<PathBuf, Fault> {
     let library = find_library()?;
-    match client::status() {
+    match client::report(Report::Status) {
         Ok(report) => check_keeper(&report, setup)?,
         Err(Unheard::Absent) => background::start(setup)?,
         Err(Unheard::Refused(fault)) => return Err(fault),
@@ -118,6 +120,7 @@ mod tests {
             memory: None,
             ports: None,
             allow_uid: Vec::new(),
+            tcp: Vec::new(),
             generic: false,
         };
         let report = "device eth0\nprocesses 1\n";

@@ -34,7 +34,7 @@ pub enum Ask {
     Release = 6,
     /// Before fork. Reply: `[slot, waker]` of the child, its control socket and the eventfd of its first waker.
     Fork = 7,
-    /// The keeper's report as text, in a memfd. Reply: the memfd.
+    /// `[Report]`: one of the keeper's reports as text, in a memfd. Reply: the memfd.
     Status = 8,
     /// `[force]`: end. Reply: `[programs]` still attached; the keeper ends if there are none or force is 1.
     Stop = 9,
@@ -46,6 +46,25 @@ impl Ask {
         [Hello, NewWaker, WakerBell, FreeWaker, Claim, Release, Fork, Status, Stop]
             .into_iter()
             .find(|a| *a as u32 == n)
+    }
+}
+
+/// What the keeper can report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Report {
+    /// Counters, and what the keeper had to say.
+    Status = 0,
+    /// The options of TCP and their meaning.
+    Options = 1,
+    /// The latest changes of connections' states, and how many there were of each kind.
+    Trace = 2,
+}
+
+impl Report {
+    pub fn from_number(n: u32) -> Option<Self> {
+        use Report::*;
+        [Status, Options, Trace].into_iter().find(|r| *r as u32 == n)
     }
 }
 

@@ -5,6 +5,7 @@ mod deaths;
 mod driver;
 mod journal;
 mod network;
+mod options;
 mod ports;
 mod report;
 mod requests;
@@ -33,10 +34,12 @@ use deaths::Deaths;
 use driver::{Driver, Waits};
 use journal::Journal;
 use network::Network;
+use options::Options;
 use ports::{Ports, Usage};
 use sessions::{Admission, Id, Session, Sessions};
 use wakers::Wakers;
 
+pub(crate) use options::{Told, parse as parse_option, word as option_word};
 pub(crate) use setup::{Begun, begin};
 
 pub(crate) struct Keeper {
@@ -53,6 +56,7 @@ pub(crate) struct Keeper {
     lease: Lease,
     ports: Ports,
     network: Network,
+    options: Options,
     wakers: Wakers,
     sessions: Sessions,
     deaths: Deaths,
@@ -295,6 +299,24 @@ impl Keeper {
         }
     }
 
+    /// The namespace's sysctls hold here too, from when they are set on.
+    fn follow_options(&mut self) {
+        if self.options.look() {
+            self.write_options();
+        }
+    }
+
+    fn write_options(&mut self) {
+        for index in 0..self.stack.shard_count() {
+            let Some(mut turn) = self.stack.enter(index, now()) else { continue };
+            self.options.write(&mut turn);
+            self.has_errand |= self.leave(turn);
+        }
+        if let Some(complaint) = self.options.complaint() {
+            self.journal.note(complaint);
+        }
+    }
+
     fn in_each_shard(&mut self, now: u64, mut each: impl FnMut(&mut Network, &mut stack::shard::Shard)) {
         for index in 0..self.stack.shard_count() {
             let Some(mut turn) = self.stack.enter(index, now) else { continue };
@@ -304,8 +326,11 @@ impl Keeper {
         }
     }
 
-    /// What is done once in a while: neighbours in use, ports that nobody uses any more, and going when idle.
+    /// What is done once in a while: neighbours in use, sysctls, ports that nobody uses any more, and going when idle.
     fn tidy(&mut self, now: u64) {
+        if self.options.look_again(now) {
+            self.write_options();
+        }
         if self.has_connections() && now >= self.network.next_refresh() {
             let mut stale = Vec::new();
             self.in_each_shard(now, |network, shard| stale.extend(network.gather_stale(shard, now)));
@@ -331,7 +356,9 @@ impl Keeper {
     fn next_chore(&self, now: u64) -> Option<u64> {
         let refresh = self.has_connections().then(|| self.network.next_refresh().max(now));
         let sweep = self.ports.has_unclaimed().then(|| self.sweep_at.max(now));
-        [refresh, sweep, self.end_of_linger()].into_iter().flatten().min()
+        // Without connections what has changed is seen when a program attaches or listens.
+        let options = self.has_connections().then(|| self.options.next_look().max(now));
+        [refresh, sweep, options, self.end_of_linger()].into_iter().flatten().min()
     }
 
     fn end_of_linger(&self) -> Option<u64> {

@@ -1,8 +1,9 @@
-//! What `shunt status` prints: one "name value" on a line, then "# " and what the keeper had to say lately.
+//! What the keeper reports. `shunt status`: one "name value" on a line, then "# " and what the keeper had to say lately.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
+use stack::ip::net::Addr;
 use stack::link::xsk::KernelDrops;
 
 use super::Keeper;
@@ -76,6 +77,35 @@ impl Keeper {
         }
         for note in self.journal.recent() {
             let _ = writeln!(text, "# {note}");
+        }
+        text
+    }
+
+    /// `shunt options`.
+    pub(crate) fn report_options(&mut self) -> String {
+        self.follow_options();
+        self.options.report()
+    }
+
+    /// `shunt trace`: the latest changes of state, with milliseconds before now, then how often each kind was.
+    pub(crate) fn report_trace(&mut self) -> String {
+        let mut text = String::new();
+        for index in 0..self.stack.shard_count() {
+            let Some(shard) = self.stack.enter(index, super::now()) else { continue };
+            let trace = shard.head.trace;
+            let now = shard.now();
+            self.leave(shard);
+            for change in trace.latest() {
+                let ago = now.saturating_sub(change.at) as f64 / 1e6;
+                let end = |addr: Addr, port: u16| format!("{addr:?}:{port}");
+                let local = end(change.tuple.local, change.tuple.local_port);
+                let remote = end(change.tuple.remote, change.tuple.remote_port);
+                let (from, to) = (change.from.name(), change.to.name());
+                let _ = writeln!(text, "-{ago:.3}ms {local} {remote} {from} {to}");
+            }
+            for (from, to, count) in trace.counts() {
+                let _ = writeln!(text, "{} {} {count}", from.name(), to.name());
+            }
         }
         text
     }

@@ -3,7 +3,7 @@
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{Errno, write};
-use stack::control::{Ask, MOST_DESCRIPTORS, Reply, Request, VERSION};
+use stack::control::{Ask, MOST_DESCRIPTORS, Reply, Report, Request, VERSION};
 use stack::ip::net::Addr;
 use stack::region::LAYOUT_VERSION;
 
@@ -84,7 +84,7 @@ impl Keeper {
         let [first, second, ..] = request.args;
         match (ask, session.slot) {
             (Ask::Hello, _) => self.hello(id, first, second),
-            (Ask::Status, _) => self.status(),
+            (Ask::Status, _) => self.status(first),
             (Ask::Stop, _) => Ok(self.stop(id, first != 0)),
             (_, None) => Err(Refused(Errno::PROTO, "Hello comes first".into())),
             (Ask::NewWaker, Some(slot)) => self.new_waker(id, slot),
@@ -115,6 +115,8 @@ impl Keeper {
         if self.sessions.get(id).is_some_and(|session| session.slot.is_some()) {
             return Err(Refused(Errno::ALREADY, "this session is attached already".into()));
         }
+        // What this program does next may be meant for sysctls that were set just before.
+        self.follow_options();
         let slot = self.occupy(id)?;
         let waker = match self.wakers.give(self.stack.region.wakers(), slot) {
             Ok(waker) => waker,
@@ -175,6 +177,7 @@ impl Keeper {
             return Err(Refused(Errno::INVAL, "a claim comes with one descriptor".into()));
         };
         let held = port_held_by(shadow).map_err(|why| Refused(Errno::ACCESS, why.into()))?;
+        self.follow_options();
         self.ports
             .claim(held, slot, &mut self.steering)
             .map_err(|fault| Refused(Errno::NOBUFS, fault.to_string()))?;
@@ -210,8 +213,13 @@ impl Keeper {
         granted.with(bell)
     }
 
-    fn status(&mut self) -> Result<Granted, Refused> {
-        let report = self.report();
+    fn status(&mut self, which: u32) -> Result<Granted, Refused> {
+        let report = match Report::from_number(which) {
+            Some(Report::Status) => self.report(),
+            Some(Report::Options) => self.report_options(),
+            Some(Report::Trace) => self.report_trace(),
+            None => return Err(Refused(Errno::INVAL, "there is no such report".into())),
+        };
         let failed = |errno| Refused(errno, "the keeper has no memory for its report".into());
         let memory = memfd_create("shunt-status", MemfdFlags::CLOEXEC).map_err(failed)?;
         let mut rest = report.as_bytes();

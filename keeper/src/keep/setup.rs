@@ -17,6 +17,7 @@ use super::deaths::Deaths;
 use super::driver::Driver;
 use super::journal::Journal;
 use super::network::Network;
+use super::options::Options;
 use super::ports::Ports;
 use super::sessions::{Admission, Sessions};
 use super::wakers::Wakers;
@@ -45,6 +46,7 @@ pub(crate) fn begin(setup: &Setup, in_background: bool) -> Result<Begun, Fault> 
         Err(Errno::ADDRINUSE) => return Ok(Begun::AnotherIsThere),
         Err(errno) => return Err(Fault::new(format!("cannot make the control socket: {}", explain(errno)))),
     };
+    let options = Options::new(&setup.tcp)?;
     let signals = signals::take_over().map_err(Fault::of("cannot receive signals"))?;
     raise_limits();
     let mut netlink = Netlink::open()
@@ -88,6 +90,7 @@ pub(crate) fn begin(setup: &Setup, in_background: bool) -> Result<Begun, Fault> 
         lease,
         ports,
         network,
+        options,
         wakers: Wakers::default(),
         sessions: Sessions::default(),
         deaths,
@@ -114,6 +117,7 @@ fn open_for_business(mut keeper: Box<Keeper>) -> Result<Box<Keeper>, Fault> {
     for index in 0..keeper.stack.shard_count() {
         let Some(mut turn) = keeper.stack.enter(index, now) else { continue };
         let cut = keeper.network.write_all(&mut turn);
+        keeper.options.write(&mut turn);
         let ports = u32::from(*keeper.lease.ports.start())..u32::from(*keeper.lease.ports.end()) + 1;
         turn.net.lease_ports(*keeper.lease.ports.start(), ports.end, keeper.lease.taken.iter().copied());
         // The first turn fills the fill rings.
@@ -148,6 +152,9 @@ impl Keeper {
         ));
         if self.network.picture().has_policy {
             self.journal.note(POLICY_ROUTING);
+        }
+        if let Some(complaint) = self.options.complaint() {
+            self.journal.note(complaint);
         }
         if crate::firewall::has_rules() {
             self.journal.note(crate::firewall::WARNING);

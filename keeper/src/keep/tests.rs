@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use stack::control::{Ask, BELLS_AT_ONCE, Reply, Request, VERSION};
+use stack::control::{Ask, BELLS_AT_ONCE, Reply, Report, Request, VERSION};
 use stack::drive::{Bell, Stack};
 use stack::ip::net::Addr;
 use stack::link::xsk::{RingSizes, Xsk};
@@ -35,6 +35,7 @@ impl Running {
                 memory: Some(16 << 20),
                 ports: None,
                 allow_uid: Vec::new(),
+                tcp: Vec::new(),
                 generic: false,
             };
             let Begun::Keeper(mut keeper) = begin(&setup, true)? else {
@@ -129,7 +130,7 @@ fn ask(
 }
 
 fn counter(name: &str) -> u64 {
-    let Ok(report) = crate::client::status() else { panic!("no report") };
+    let Ok(report) = crate::client::report(Report::Status) else { panic!("no report") };
     let line = report.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no counter {name} in {report}"))
 }
@@ -405,7 +406,8 @@ fn a_device_that_goes_away_is_told_and_survived() {
     let _keeper = Running::start();
     let program = Program::attach();
     rig.ip("link del here");
-    let told = || crate::client::status().is_ok_and(|report| report.contains("# device here is gone"));
+    let told =
+        || crate::client::report(Report::Status).is_ok_and(|report| report.contains("# device here is gone"));
     eventually("the report says so", told);
     assert!(program.turn(|shard| shard.net.path(THERE.into())).is_none(), "no route leads there any more");
 }
@@ -419,7 +421,7 @@ fn it_ends_when_told_but_not_under_programs_unless_forced() {
     assert!(!keeper.has_ended());
     assert!(crate::client::stop(true).is_ok());
     eventually("it ends", || keeper.has_ended());
-    assert!(matches!(crate::client::status(), Err(crate::client::Unheard::Absent)));
+    assert!(matches!(crate::client::report(Report::Status), Err(crate::client::Unheard::Absent)));
     // The program has the link still, and yet the device is free.
     let listener = TcpListener::bind((HERE, 0)).expect("bound");
     let address = listener.local_addr().expect("its address");
@@ -432,8 +434,59 @@ fn it_ends_when_told_but_not_under_programs_unless_forced() {
 fn a_second_keeper_sees_that_there_is_one() {
     let Some(_rig) = Rig::up() else { return };
     let _keeper = Running::start();
-    let setup = Setup { dev: None, memory: None, ports: None, allow_uid: Vec::new(), generic: false };
+    let setup = Setup {
+        dev: None,
+        memory: None,
+        ports: None,
+        allow_uid: Vec::new(),
+        tcp: Vec::new(),
+        generic: false,
+    };
     assert!(matches!(begin(&setup, false), Ok(Begun::AnotherIsThere)));
+}
+
+/// The option bits of TCP_INFO that a kernel's client sees of a connection to the program.
+fn options_agreed(rig: &Rig, program: &Program) -> u8 {
+    let shadow = TcpListener::bind((HERE, 0)).expect("bound");
+    let address = listen(program, &shadow);
+    assert_eq!(program.claim(&shadow).errno, 0);
+    rig.there(|| {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(3)).expect("connected");
+        let mut info = [0u8; 8];
+        let mut length = info.len() as libc::socklen_t;
+        let (name, value) = (libc::TCP_INFO, info.as_mut_ptr().cast());
+        // SAFETY: the kernel writes `length` bytes at most.
+        let done =
+            unsafe { libc::getsockopt(stream.as_raw_fd(), libc::IPPROTO_TCP, name, value, &raw mut length) };
+        assert_eq!(done, 0);
+        info[5]
+    })
+}
+
+#[test]
+fn the_sysctls_of_the_namespace_hold_for_the_stack_from_when_they_are_set_on() {
+    let Some(rig) = Rig::up() else { return };
+    let set = |name: &str, value: &str| {
+        std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value).expect("written");
+    };
+    set("tcp_retries2", "7");
+    set("tcp_rmem", "4096 100000 200000");
+    let _keeper = Running::start();
+    let program = Program::attach();
+    let first = program.turn(|shard| shard.head.sysctls);
+    assert_eq!((first.tcp_retries2, first.tcp_rmem_default, first.tcp_rmem_most), (7, 100_000, 200_000));
+    const TIMESTAMPS_SACK_AND_SCALING: u8 = 7;
+    assert_eq!(options_agreed(&rig, &program) & 7, TIMESTAMPS_SACK_AND_SCALING);
+    set("tcp_sack", "0");
+    set("tcp_timestamps", "0");
+    assert_eq!(options_agreed(&rig, &program) & 7, 4, "only window scaling is left");
+    set("tcp_fin_timeout", "9");
+    eventually("nobody asks, yet it is seen", || {
+        program.turn(|shard| shard.head.sysctls.tcp_fin_timeout) == 9
+    });
+    let Ok(report) = crate::client::report(Report::Options) else { panic!("no report") };
+    let line = report.lines().find(|line| line.starts_with("tcp_fin_timeout ")).expect("a line");
+    assert!(line.contains(" 9 ") && line.contains("namespace"), "{line}");
 }
 
 #[test]

@@ -36,9 +36,10 @@ pub struct ShardHead {
     pub changing: EntryRef,
     pub outbox: outbox::Ends,
     pub pad: u32,
-    /// The options of TCP, as the namespace of the keeper has them.
+    /// The options of TCP that hold here.
     pub sysctls: Sysctls,
-    pad_to_word: [u32; Sysctls::COUNT % 2],
+    /// Those that the kernel's own sockets have in the namespace of the keeper.
+    pub namespace: Sysctls,
     /// Changes of state, for those who look for what happened.
     pub trace: Trace,
 }
@@ -100,7 +101,8 @@ impl Shard {
     pub(crate) fn format(&mut self, key: [u64; 2], now: u64) {
         let random = key[0] ^ key[1].rotate_left(32) | 1;
         let sysctls = Sysctls::default();
-        *self.head = ShardHead { key, random, now, sysctls, ..ShardHead::new_zeroed() };
+        *self.head =
+            ShardHead { key, random, now, sysctls, namespace: sysctls, ..ShardHead::new_zeroed() };
         self.frames.format();
         self.connections.format();
         self.requests.format();

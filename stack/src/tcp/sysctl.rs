@@ -3,6 +3,8 @@
 //! The keeper reads the values of its network namespace and writes them into each shard; the engine looks them up
 //! where Linux would.
 
+use super::congestion::Choice;
+use alloc::string::{String, ToString as _};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 macro_rules! sysctls {
@@ -23,7 +25,7 @@ macro_rules! sysctls {
             pub const COUNT: usize = [$($word),+].len();
 
             /// All rows: name, meaning, file below /proc/sys/net and the word of it, value.
-            pub fn each(&self) -> impl Iterator<Item = Row> {
+            pub fn each(&self) -> impl Iterator<Item = Row> + use<> {
                 [$(Row {
                     name: stringify!($name),
                     meaning: concat!($($doc),+),
@@ -33,10 +35,11 @@ macro_rules! sysctls {
                 },)+].into_iter()
             }
 
-            /// Sets the row of this name. False: there is none.
+            /// Sets the row of this name, to the nearest value that it may have. False: there is none.
             pub fn set(&mut self, name: &str, value: u32) -> bool {
+                let (least, most) = bounds(name);
                 match name {
-                    $(stringify!($name) => self.$name = value,)+
+                    $(stringify!($name) => self.$name = value.clamp(least, most),)+
                     _ => return false,
                 }
                 true
@@ -55,6 +58,49 @@ pub struct Row {
     /// Which of the words in the file.
     pub word: usize,
     pub value: u32,
+}
+
+impl Row {
+    /// The value as Linux writes it.
+    pub fn text(&self) -> String {
+        match self.name {
+            CONGESTION_CONTROL => Choice(self.value.min(255) as u8).name().into(),
+            _ => self.value.to_string(),
+        }
+    }
+
+    /// What `word` stands for in this row: a number, or the name of an algorithm.
+    pub fn parse(&self, word: &str) -> Option<u32> {
+        if self.name == CONGESTION_CONTROL {
+            return Choice::from_name(word).map(|choice| choice.0.into());
+        }
+        // LINUX: a few of them may be negative, which means no more than zero does.
+        word.parse::<i64>().ok().map(|value| value.clamp(0, i64::from(u32::MAX)) as u32)
+    }
+}
+
+const CONGESTION_CONTROL: &str = "tcp_congestion_control";
+
+/// LINUX: what sysctl refuses lies outside of these.
+fn bounds(name: &str) -> (u32, u32) {
+    match name {
+        "tcp_syn_retries" => (1, 127),
+        "tcp_syn_linear_timeouts" => (0, 127),
+        "tcp_synack_retries" | "tcp_retries1" | "tcp_retries2" | "tcp_orphan_retries" => (0, 255),
+        "tcp_tw_reuse" | "tcp_ecn" | "tcp_mtu_probing" => (0, 2),
+        "tcp_early_retrans" => (0, 4),
+        "tcp_min_snd_mss" | "tcp_mtu_probe_floor" => (48, 65_535),
+        "tcp_base_mss" => (48, 65_535),
+        "tcp_rmem_least" | "tcp_rmem_default" | "tcp_rmem_most" => (1, i32::MAX as u32),
+        "tcp_wmem_least" | "tcp_wmem_default" | "tcp_wmem_most" => (1, i32::MAX as u32),
+        "tcp_pacing_ss_ratio" | "tcp_pacing_ca_ratio" => (0, 1000),
+        "tcp_min_rtt_wlen" => (0, 86_400),
+        "tcp_rto_min_us" => (1, i32::MAX as u32),
+        "tcp_rto_max_ms" => (1000, 120_000),
+        "tcp_comp_sack_nr" | "tcp_pingpong_thresh" => (0, 255),
+        "tcp_notsent_lowat" => (0, u32::MAX),
+        _ => (0, i32::MAX as u32),
+    }
 }
 
 sysctls! {
@@ -190,13 +236,37 @@ mod tests {
 
     #[test]
     fn every_row_is_found_by_its_name_and_set() {
-        let mut sysctls = Sysctls::default();
         for row in Sysctls::default().each() {
-            assert!(sysctls.set(row.name, row.value ^ 1), "{}", row.name);
+            let mut sysctls = Sysctls::default();
+            let other = if row.value == bounds(row.name).1 { row.value - 1 } else { row.value + 1 };
+            assert!(sysctls.set(row.name, other), "{}", row.name);
+            let changed = sysctls.each().zip(Sysctls::default().each()).filter(|(a, b)| a != b);
+            assert_eq!(changed.map(|(a, _)| (a.name, a.value)).collect::<Vec<_>>(), [(row.name, other)]);
         }
-        let changed =
-            sysctls.each().zip(Sysctls::default().each()).filter(|(a, b)| a.value != b.value).count();
-        assert_eq!(changed, sysctls.each().count());
-        assert!(!sysctls.set("no_such_thing", 1));
+        assert!(!Sysctls::default().set("no_such_thing", 1));
+    }
+
+    #[test]
+    fn defaults_lie_within_the_bounds_and_what_lies_outside_is_brought_there() {
+        for row in Sysctls::default().each() {
+            let (least, most) = bounds(row.name);
+            assert!((least..=most).contains(&row.value), "{}", row.name);
+        }
+        let mut sysctls = Sysctls::default();
+        sysctls.set("tcp_syn_retries", 0);
+        sysctls.set("tcp_rto_max_ms", u32::MAX);
+        assert_eq!((sysctls.tcp_syn_retries, sysctls.tcp_rto_max_ms), (1, 120_000));
+    }
+
+    #[test]
+    fn values_are_read_and_written_as_linux_has_them() {
+        let row = |name: &str| Sysctls::default().each().find(|row| row.name == name).expect("a row");
+        let algorithm = row("tcp_congestion_control");
+        assert_eq!(algorithm.text(), "cubic");
+        assert_eq!(algorithm.parse("bbr"), Some(Choice::BBR.0.into()));
+        assert_eq!((algorithm.parse("vegas"), algorithm.parse("2")), (None, None));
+        let number = row("tcp_notsent_lowat");
+        assert_eq!((number.text().as_str(), number.parse("4294967295")), ("4294967295", Some(u32::MAX)));
+        assert_eq!((number.parse("-1"), number.parse("many"), number.parse("")), (Some(0), None, None));
     }
 }
