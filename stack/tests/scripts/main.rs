@@ -1,18 +1,22 @@
 //! Packet scripts: segments in and out, socket calls and their results, against a clock. See docs/packet-scripts.md.
 //!
-//!   cargo test -p stack --test scripts -- [-v] [FILTER]...
+//!   cargo test -p stack --test scripts -- [-v] [--kernel] [FILTER]...
 //!
-//! runs those whose name (`group/name`) contains one of the filters; `-v` names each. Each is played a second time with
+//! runs those whose name (`group/name`) contains one of the filters; `-v` names each. `--kernel` plays them on the
+//! kernel instead, in real time and as root: what a script says of Linux must be true of it. Each is played a second time with
 //! the shard rebuilt after every line, as if the owner of its lock had died there: then its invariants alone are
 //! looked at.
 
-mod calls;
+mod engine;
+mod host;
+mod kernel;
 mod packet;
 mod run;
 mod script;
 mod wire;
 mod world;
 
+use run::Mode;
 use script::Script;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,20 +38,25 @@ struct Tally {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let names_each = args.iter().any(|a| a == "-v");
+    let has = |flag: &str| args.iter().any(|a| a == flag);
     let filters: Vec<&String> = args.iter().filter(|a| !a.starts_with('-')).collect();
+    let paths = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts"));
+    let is_wanted =
+        |path: &PathBuf| filters.is_empty() || filters.iter().any(|f| name(path).contains(f.as_str()));
+    let paths: Vec<PathBuf> = paths.into_iter().filter(is_wanted).collect();
+    let verdicts = if has("--kernel") {
+        on_kernel(&paths)
+    } else {
+        paths.iter().map(|path| judge(path, on_engine)).collect()
+    };
     let mut groups: BTreeMap<String, Tally> = BTreeMap::new();
-    for path in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts")) {
-        let name = name(&path);
-        if !filters.is_empty() && !filters.iter().any(|f| name.contains(f.as_str())) {
-            continue;
-        }
-        let group = name.split('/').next().unwrap_or("").to_string();
-        let tally = groups.entry(group).or_default();
-        match judge(&path) {
+    for (path, verdict) in paths.iter().zip(verdicts) {
+        let name = name(path);
+        let tally = groups.entry(name.split('/').next().unwrap_or("").into()).or_default();
+        match verdict {
             Verdict::Passed => {
                 tally.passed += 1;
-                if names_each {
+                if has("-v") {
                     println!("passed  {name}");
                 }
             }
@@ -78,19 +87,20 @@ fn summary(groups: &BTreeMap<String, Tally>) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn judge(path: &Path) -> Verdict {
+fn judge(path: &Path, by: fn(&Script) -> Verdict) -> Verdict {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => return Verdict::Failed(error.to_string()),
     };
-    let script = match Script::parse(&text) {
-        Ok(script) => script,
-        Err(what) => return Verdict::Failed(format!("  {what}")),
-    };
-    let failure = play(&script, false);
-    let broken = play(&script, true).map(|what| format!("  with the shard rebuilt after each line:\n{what}"));
-    match (failure, broken, script.gap) {
-        (_, Some(broken), _) => Verdict::Failed(broken),
+    Script::parse(&text).map_or_else(|what| Verdict::Failed(format!("  {what}")), |script| by(&script))
+}
+
+fn on_engine(script: &Script) -> Verdict {
+    let broken = play(script, Mode::Recovering);
+    match (play(script, Mode::Engine), broken, script.gap.clone()) {
+        (_, Some(broken), _) => {
+            Verdict::Failed(format!("  with the shard rebuilt after each line:\n{broken}"))
+        }
         (None, None, None) => Verdict::Passed,
         (Some(_), None, Some(gap)) => Verdict::KnownGap(gap),
         (Some(failure), None, None) => Verdict::Failed(failure),
@@ -98,8 +108,40 @@ fn judge(path: &Path) -> Verdict {
     }
 }
 
-fn play(script: &Script, is_recovering: bool) -> Option<String> {
-    let played = catch_unwind(AssertUnwindSafe(|| run::run(script, is_recovering)));
+/// Scripts mostly wait, so many are played at once, each in a thread with a namespace of its own.
+fn on_kernel(paths: &[PathBuf]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for some in paths.chunks(AT_ONCE) {
+        let threads: Vec<_> = some
+            .iter()
+            .map(|path| {
+                let path = path.clone();
+                std::thread::spawn(move || judge(&path, against_kernel))
+            })
+            .collect();
+        let of = |t: std::thread::JoinHandle<Verdict>| {
+            t.join().unwrap_or_else(|_| Verdict::Failed("  it panicked".into()))
+        };
+        verdicts.extend(threads.into_iter().map(of));
+    }
+    verdicts
+}
+
+const AT_ONCE: usize = 40;
+const LONGEST_ON_KERNEL: u64 = 150_000_000_000;
+
+fn against_kernel(script: &Script) -> Verdict {
+    if let Some(why) = &script.not_linux {
+        return Verdict::KnownGap(format!("not looked at: {why}"));
+    }
+    if script.duration() > LONGEST_ON_KERNEL {
+        return Verdict::KnownGap("not looked at: it takes too long".into());
+    }
+    play(script, Mode::Kernel).map_or(Verdict::Passed, Verdict::Failed)
+}
+
+fn play(script: &Script, mode: Mode) -> Option<String> {
+    let played = catch_unwind(AssertUnwindSafe(|| run::run(script, mode)));
     match played {
         Ok(Ok(())) => None,
         Ok(Err(failure)) => Some(failure.to_string()),

@@ -1,9 +1,12 @@
 //! Plays a script.
 
-use crate::calls::Sockets;
+use crate::engine::Engine;
+use crate::host::{Call, Host};
+use crate::kernel::Kernel;
 use crate::packet::{self, Segment};
 use crate::script::{Action, Line, Script, Setting, When};
-use crate::world::{Setup, World};
+use crate::world::{World, ours, theirs};
+use stack::region::Sizes;
 use std::fmt;
 
 /// Where a script went wrong, and what came instead.
@@ -15,22 +18,28 @@ pub(crate) struct Failure {
 }
 
 const SHOWN_AROUND: usize = 14;
+const DEFAULT_PEER_ISN: u32 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 /// `* >` waits for so long.
 const LONGEST_WAIT: u64 = 7200 * SECOND;
 
-pub(crate) fn run(script: &Script, is_recovering: bool) -> Result<(), Failure> {
+pub(crate) fn run(script: &Script, mode: Mode) -> Result<(), Failure> {
     let at_start = |what| Failure { line: None, what, around: vec![] };
     let setup = setup(script).map_err(at_start)?;
-    let mut world = World::new(&setup).map_err(at_start)?;
-    for setting in script.settings.iter().filter(|s| s.of == "option") {
-        set_option(&mut world, setting).map_err(at_start)?;
+    let isn = setup.local_isn.map(|isn| (isn, if setup.opens { ours(1) } else { theirs(1) }));
+    let mut host: Box<dyn Host> = match mode {
+        Mode::Kernel => Box::new(Kernel::new(setup.mtu).map_err(at_start)?),
+        _ => Box::new(Engine::new(setup.sizes, setup.mtu, isn).map_err(at_start)?),
+    };
+    for setting in script.settings.iter().filter(|s| s.of == "option" && !s.name.ends_with("_isn")) {
+        host.set_option(&setting.name, &setting.value).map_err(at_start)?;
     }
-    let base = world.now;
-    let mut player = Player { world, sockets: Sockets::default(), base, tolerance: script.tolerance };
+    let world = World::new(host, setup.peer_isn);
+    let is_lenient = mode == Mode::Recovering;
+    let mut player = Player { base: world.start, world, tolerance: script.tolerance, is_lenient };
     for line in &script.lines {
         let mut played = player.play(line);
-        if is_recovering {
+        if is_lenient {
             // A shard that was rebuilt may send something once more, but its invariants hold.
             player.world.pending.clear();
             let recovered = player.world.recover();
@@ -38,15 +47,35 @@ pub(crate) fn run(script: &Script, is_recovering: bool) -> Result<(), Failure> {
         }
         played.map_err(|what| player.failure(Some(line), what))?;
     }
-    if is_recovering {
+    if is_lenient {
         player.world.pending.clear();
     }
     player.finish().map_err(|what| player.failure(None, what))
 }
 
+/// What a script is played on, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Engine,
+    /// The shard is rebuilt after each line.
+    Recovering,
+    Kernel,
+}
+
+/// What a script may set before it begins.
+struct Setup {
+    sizes: Sizes,
+    mtu: u32,
+    peer_isn: u32,
+    local_isn: Option<u32>,
+    /// The initial number of a connection that we open, not of one that the peer opens, is to be `local_isn`.
+    opens: bool,
+}
+
 fn setup(script: &Script) -> Result<Setup, String> {
     let opens = script.lines.iter().any(|l| l.text.contains("connect"));
-    let mut setup = Setup { opens, ..Setup::default() };
+    let mut setup =
+        Setup { sizes: Sizes::tiny(), mtu: 1500, peer_isn: DEFAULT_PEER_ISN, local_isn: None, opens };
     for Setting { of, name, value } in &script.settings {
         let n = || packet::number(value);
         match (of.as_str(), name.as_str()) {
@@ -65,21 +94,13 @@ fn setup(script: &Script) -> Result<Setup, String> {
     Ok(setup)
 }
 
-/// The sysctls of TCP.
-fn set_option(world: &mut World, setting: &Setting) -> Result<(), String> {
-    match setting.name.as_str() {
-        "peer_isn" | "local_isn" => Ok(()),
-        name if world.shard.head.sysctls.set(name, packet::number(&setting.value)?) => Ok(()),
-        name => Err(format!("no option is called {name}")),
-    }
-}
-
 struct Player {
     world: World,
-    sockets: Sockets,
     /// The time of the line before.
     base: u64,
     tolerance: u64,
+    /// What is sent is not judged.
+    is_lenient: bool,
 }
 
 impl Player {
@@ -92,38 +113,57 @@ impl Player {
             _ if from > to => return Err("this is in the past".into()),
             _ => {}
         }
-        self.world.advance(to)?;
-        self.nothing_is_left()?;
-        self.base = self.world.now;
+        self.pass(to)?;
+        self.base = to;
         match &line.action {
             Action::Inject(segment) => self.world.inject(segment),
             Action::InjectIcmp(icmp) => self.world.inject_icmp(icmp),
-            Action::Call { name, args, result } => {
-                let came = self.sockets.call(&mut self.world, name, args, result)?;
-                self.world.note(&format!("  {name}({}) = {came}", args.join(", ")));
-                self.world.collect()?;
-                if same(result, &came) { Ok(()) } else { Err(format!("it answers {came}")) }
-            }
-            Action::Assert { what, relation, value } => {
-                let came = self.sockets.look(&mut self.world, what)?;
-                if holds(&came, relation, value)? { Ok(()) } else { Err(format!("{what} is {came}")) }
-            }
+            Action::Call { name, args, result } => self.call(name, args, result),
+            Action::Assert { what, relation, value } => self.assert(what, relation, value),
             Action::Expect(_) | Action::ExpectNothing => Ok(()),
         }
+    }
+
+    fn call(&mut self, name: &str, args: &[String], result: &str) -> Result<(), String> {
+        let flow = args.iter().map(String::as_str).find(|a| a.starts_with('@'));
+        let tuple = self.world.tuple_of(name, flow);
+        let came = match (name, flow) {
+            ("renew", Some(flow)) => {
+                self.world.renew(packet::number(flow.trim_start_matches('@'))? as u16);
+                "0".into()
+            }
+            _ => self.world.host.call(&Call { name, args, wanted: result, tuple })?,
+        };
+        self.world.note(&format!("  {name}({}) = {came}", args.join(", ")));
+        self.world.collect()?;
+        if same(result, &came) { Ok(()) } else { Err(format!("it answers {came}")) }
+    }
+
+    fn assert(&mut self, what: &str, relation: &str, value: &str) -> Result<(), String> {
+        let (name, rest) = what.split_once('(').ok_or("what is to be looked at?")?;
+        let (of, field) = rest.split_once(')').ok_or("a parenthesis is open")?;
+        let tuple = self.world.tuple_of("", Some(of));
+        let Some(came) = self.world.host.look(name, of, field.trim_start_matches('.'), &tuple)? else {
+            return Ok(());
+        };
+        if holds(&came, relation, value)? { Ok(()) } else { Err(format!("{what} is {came}")) }
     }
 
     /// From when to when the line may happen.
     fn span(&self, line: &Line) -> (u64, u64) {
         let is_packet = matches!(line.action, Action::Expect(_));
-        let around = |time: u64, is_exact: bool| match is_packet && !is_exact {
-            true => (time.saturating_sub(self.tolerance).max(self.base), time + self.tolerance),
-            false => (time, time),
+        let around = |base: u64, time: u64| match is_packet {
+            true => {
+                let late = self.tolerance + self.world.host.delay(time);
+                ((base + time).saturating_sub(late).max(self.base), base + time + late)
+            }
+            false => (base + time, base + time),
         };
         match line.when {
             // What follows at once follows at once.
-            When::After(0) => around(self.base, true),
-            When::After(time) => around(self.base + time, false),
-            When::At(time) => around(self.world.start + time, false),
+            When::After(0) if is_packet => (self.base, self.base + self.world.host.delay(0)),
+            When::After(time) => around(self.base, time),
+            When::At(time) => around(self.world.start, time),
             When::Between(from, to) => (self.base + from, self.base + to),
             When::Whenever => (self.base, self.base + LONGEST_WAIT),
         }
@@ -132,7 +172,6 @@ impl Player {
     fn expect(&mut self, wanted: &Segment, from: u64, to: u64) -> Result<(), String> {
         self.world.advance(to)?;
         let Some((at, seen)) = self.world.pending.pop_front() else {
-            self.base = self.world.now;
             return Err("nothing came".into());
         };
         let is_met = self.world.is_met(wanted, &seen);
@@ -151,34 +190,27 @@ impl Player {
         Ok(())
     }
 
+    /// Lets time pass, in which nothing may be sent.
+    fn pass(&mut self, to: u64) -> Result<(), String> {
+        loop {
+            self.world.advance(to)?;
+            if !self.is_lenient || self.world.pending.is_empty() {
+                return self.nothing_is_left();
+            }
+            self.world.pending.clear();
+        }
+    }
+
     fn nothing_is_left(&mut self) -> Result<(), String> {
         let Some((at, seen)) = self.world.pending.pop_front() else { return Ok(()) };
         let shown = self.world.shown(&seen);
         Err(format!("> {shown} came before, at {}, and no line expects it", self.world.seconds(at)))
     }
 
-    /// Programs close what they have; in the end all memory must be free again.
     fn finish(&mut self) -> Result<(), String> {
         self.nothing_is_left()?;
         self.world.note("  the script ends");
-        self.sockets.close_all(&mut self.world);
-        let end = self.world.now + LONGEST_WAIT;
-        while self.world.shard.wheel.armed() > 0 && self.world.now < end {
-            self.world.pending.clear();
-            self.world.advance(end)?;
-        }
-        let s = &self.world.shard;
-        let left = [
-            ("connections", s.connections.in_use()),
-            ("half-open connections", s.requests.in_use()),
-            ("TIME_WAIT entries", s.time_waits.in_use()),
-            ("listeners", s.listeners.in_use()),
-            ("frames", s.frames.total() - s.frames.available()),
-        ];
-        match left.iter().find(|l| l.1 != 0) {
-            Some((what, n)) => Err(format!("{n} {what} are left two hours after the end")),
-            None => Ok(()),
-        }
+        self.world.host.finish()
     }
 
     fn failure(&self, line: Option<&Line>, what: String) -> Failure {

@@ -7,6 +7,8 @@ pub(crate) struct Script {
     pub pins: Vec<String>,
     /// Why it cannot pass yet.
     pub gap: Option<String>,
+    /// Why the kernel does otherwise, or cannot be made to show it.
+    pub not_linux: Option<String>,
     pub settings: Vec<Setting>,
     pub tolerance: u64,
     pub lines: Vec<Line>,
@@ -60,8 +62,14 @@ const DEFAULT_TOLERANCE: u64 = 2_000_000;
 
 impl Script {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut script =
-            Self { pins: vec![], gap: None, settings: vec![], tolerance: DEFAULT_TOLERANCE, lines: vec![] };
+        let mut script = Self {
+            pins: vec![],
+            gap: None,
+            not_linux: None,
+            settings: vec![],
+            tolerance: DEFAULT_TOLERANCE,
+            lines: vec![],
+        };
         for (index, line) in text.lines().enumerate() {
             script.add(index + 1, line.trim()).map_err(|e| format!("line {}: {e}\n    {line}", index + 1))?;
         }
@@ -72,6 +80,15 @@ impl Script {
             return Err("nothing happens in it".into());
         }
         Ok(script)
+    }
+
+    /// How long it takes, waits without a time left out.
+    pub(crate) fn duration(&self) -> u64 {
+        let of = |line: &Line| match line.when {
+            When::After(time) | When::Between(_, time) => time,
+            When::At(_) | When::Whenever => 0,
+        };
+        self.lines.iter().map(of).sum()
     }
 
     fn add(&mut self, number: usize, line: &str) -> Result<(), String> {
@@ -85,6 +102,10 @@ impl Script {
         }
         if let Some(gap) = line.strip_prefix("# gap:") {
             self.gap = Some(gap.trim().into());
+            return Ok(());
+        }
+        if let Some(why) = line.strip_prefix("# not linux:") {
+            self.not_linux = Some(why.trim().into());
             return Ok(());
         }
         let line = line.split(" //").next().unwrap_or("").trim();

@@ -1,47 +1,19 @@
-//! One stack, whose peers are the script: its clock, what it sent, and what relative numbers mean.
+//! The connections of a script: what relative numbers mean, what was sent, and what has happened.
 
+use crate::host::Host;
 use crate::packet::{ACK, Cookie, Number, Opt, SYN, Segment};
 use crate::script::Icmp;
 use crate::wire;
-use stack::ip::net::{Addr, Device, LocalAddress, Neighbour, NeighbourState, Route, RouteKind};
-use stack::link::sim::{self, address};
-use stack::region::{Region, Sizes};
-use stack::shard::Shard;
-use stack::tcp::{self, Settings, Tuple};
+use stack::link::sim::address;
+use stack::tcp::Tuple;
 use std::collections::{BTreeMap, VecDeque};
 
-pub(crate) const LISTEN_PORT: u16 = 80;
+const LISTEN_PORT: u16 = 80;
 const PEER_PORTS: u16 = 5000;
 const OUR_PORTS: u16 = 41_000;
-const KEY: [u64; 2] = [0x736372, 0x697074];
-/// The clock does not start at 0, where a time that was never set could pass for one that was.
-const START: u64 = 1_000_000_000;
-const DEFAULT_PEER_ISN: u32 = 1_000_000;
-const IFINDEX: u32 = 2;
-/// Initial sequence numbers move once in so many nanoseconds.
-const ISN_TICK: u64 = 64;
-/// Timers that may fire at one moment.
-const MOST_TIMERS: usize = 100_000;
-
-/// What a script may set before it begins.
-pub(crate) struct Setup {
-    pub sizes: Sizes,
-    pub mtu: u32,
-    pub peer_isn: u32,
-    pub local_isn: Option<u32>,
-    /// The initial number of a connection that we open, not of one that the peer opens, is to be `local_isn`.
-    pub opens: bool,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self { sizes: Sizes::tiny(), mtu: 1500, peer_isn: DEFAULT_PEER_ISN, local_isn: None, opens: false }
-    }
-}
 
 pub(crate) struct World {
-    pub shard: Shard,
-    pub now: u64,
+    pub host: Box<dyn Host>,
     pub start: u64,
     /// What the stack has sent and no line has looked at, with its time.
     pub pending: VecDeque<(u64, Segment)>,
@@ -66,64 +38,43 @@ pub(crate) struct Flow {
 }
 
 impl World {
-    pub(crate) fn new(setup: &Setup) -> Result<Self, String> {
-        let start = match setup.local_isn {
-            Some(wanted) => start_for(setup, wanted)?,
-            None => START,
-        };
-        Ok(Self {
-            shard: shard(setup, start)?,
-            now: start,
-            start,
+    pub(crate) fn new(host: Box<dyn Host>, peer_isn: u32) -> Self {
+        Self {
+            start: host.now(),
+            host,
             pending: VecDeque::new(),
             log: Vec::new(),
             is_broken: false,
             flows: BTreeMap::new(),
-            peer_isn: setup.peer_isn,
-        })
+            peer_isn,
+        }
     }
 
-    /// Lets the clock run; timers fire when they are due. Stops early when something is sent.
+    /// Lets the clock run. Stops early when something is sent.
     pub(crate) fn advance(&mut self, until: u64) -> Result<(), String> {
         self.collect()?;
-        for _ in 0..MOST_TIMERS {
-            if !self.pending.is_empty() {
-                return Ok(());
-            }
-            let next = self.shard.wheel.next_deadline().max(self.now);
-            if next > until {
-                self.now = self.now.max(until);
-                self.shard.head.now = self.now;
-                return Ok(());
-            }
-            self.now = next;
-            self.fire()?;
-        }
-        Err("timers fire without end".into())
-    }
-
-    fn fire(&mut self) -> Result<(), String> {
-        self.shard.head.now = self.now;
-        while let Some(entry) = self.shard.pop_due(self.now) {
-            tcp::on_timer(&mut self.shard, entry, self.now);
+        if self.pending.is_empty() {
+            let advanced = self.host.advance(until);
+            self.heed(advanced)?;
         }
         self.collect()
     }
 
-    /// Takes what the stack has queued, and has every invariant checked.
+    /// Takes what the stack has sent, and has every invariant checked.
     pub(crate) fn collect(&mut self) -> Result<(), String> {
-        while let Some(frame) = self.shard.next_out() {
-            self.shard.advance_outbox();
-            let bytes = self.shard.frames.packet(frame).to_vec();
-            self.shard.frames.completed(frame);
+        while let Some((at, bytes)) = self.host.sent() {
             let segment = self.understand(&bytes)?;
-            self.note(&format!("> {}", self.shown(&segment)));
-            self.pending.push_back((self.now, segment));
+            let shown = self.shown(&segment);
+            self.note_at(at, &format!("> {shown}"));
+            self.pending.push_back((at, segment));
         }
-        self.shard.check().map_err(|broken| {
-            self.is_broken = true;
-            format!("check(): {broken}")
-        })
+        let checked = self.host.check();
+        self.heed(checked)
+    }
+
+    fn heed(&mut self, outcome: Result<(), String>) -> Result<(), String> {
+        self.is_broken |= outcome.is_err();
+        outcome
     }
 
     /// The segment with relative numbers, but for timestamps.
@@ -232,9 +183,8 @@ impl World {
     }
 
     fn give(&mut self, frame: &[u8]) -> Result<(), String> {
-        self.shard.head.now = self.now;
-        sim::receive(&mut self.shard, frame, self.now);
-        tcp::end_of_burst(&mut self.shard, self.now);
+        let given = self.host.give(frame);
+        self.heed(given)?;
         self.collect()
     }
 
@@ -244,12 +194,15 @@ impl World {
         self.flows.entry(number).or_insert_with(|| Flow::new(theirs(number), peer_isn))
     }
 
-    /// connect() is about to open the connection `number`.
-    pub(crate) fn opens(&mut self, number: u16) -> Tuple {
-        let flow = Flow::new(ours(number), self.peer_isn);
-        let tuple = flow.tuple;
-        self.flows.insert(number, flow);
-        tuple
+    /// The connection that a call names.
+    pub(crate) fn tuple_of(&mut self, call: &str, name: Option<&str>) -> Tuple {
+        let digits = name.and_then(|n| n.strip_prefix('@')).unwrap_or("1");
+        let number = digits.parse().unwrap_or(1);
+        if call == "connect" {
+            let flow = Flow::new(ours(number), self.peer_isn);
+            self.flows.entry(number).and_modify(|f| f.tuple = flow.tuple).or_insert(flow);
+        }
+        self.flow(number).tuple
     }
 
     /// The connection's next SYN starts another one, with numbers of its own.
@@ -257,10 +210,9 @@ impl World {
         self.flow(number).local_isn = None;
     }
 
-    /// As after a death of the owner of the lock between two changes.
     pub(crate) fn recover(&mut self) -> Result<(), String> {
-        self.shard.head.changing = Default::default();
-        self.shard.recover(self.now);
+        let recovered = self.host.recover();
+        self.heed(recovered)?;
         self.collect()
     }
 
@@ -270,7 +222,11 @@ impl World {
     }
 
     pub(crate) fn note(&mut self, what: &str) {
-        self.log.push(format!("{:>12} {what}", self.seconds(self.now)));
+        self.note_at(self.host.now(), what);
+    }
+
+    fn note_at(&mut self, at: u64, what: &str) {
+        self.log.push(format!("{:>12} {what}", self.seconds(at)));
     }
 }
 
@@ -280,7 +236,8 @@ impl Flow {
     }
 }
 
-fn theirs(number: u16) -> Tuple {
+/// A connection that the peer opens, and one that we open.
+pub(crate) fn theirs(number: u16) -> Tuple {
     Tuple {
         local: address(1),
         remote: address(0),
@@ -289,56 +246,11 @@ fn theirs(number: u16) -> Tuple {
     }
 }
 
-fn ours(number: u16) -> Tuple {
+pub(crate) fn ours(number: u16) -> Tuple {
     Tuple {
         local: address(1),
         remote: address(0),
         local_port: OUR_PORTS.wrapping_add(number),
         remote_port: LISTEN_PORT,
     }
-}
-
-fn shard(setup: &Setup, start: u64) -> Result<Shard, String> {
-    let mut shard = Region::private_shard(setup.sizes, KEY, start).map_err(|e| format!("{e:?}"))?;
-    let mac = |end: u8| [2, 0, 0, 0, 0, 1 + end];
-    let device = Device {
-        ifindex: IFINDEX,
-        mtu: setup.mtu,
-        mac: mac(1),
-        first_link: 0,
-        queues: 1,
-        ..Device::default()
-    };
-    let local = LocalAddress { addr: address(1), ifindex: IFINDEX };
-    let on_link = Route {
-        destination: Addr(address(1).0 & 0xffff_ff00),
-        source: address(1),
-        prefix_len: 24,
-        kind: RouteKind::DEVICE,
-        ..Route::default()
-    };
-    shard.net.replace(&[device], &[local], &[on_link]);
-    shard.net.lease_ports(40_000, 60_000, core::iter::empty());
-    set_neighbour(&mut shard, NeighbourState::KNOWN);
-    Ok(shard)
-}
-
-/// What is known of the way to the peer.
-pub(crate) fn set_neighbour(shard: &mut Shard, state: NeighbourState) {
-    shard.net.set_neighbour(Neighbour {
-        addr: address(0),
-        mac: [2, 0, 0, 0, 0, 1],
-        state,
-        ..Neighbour::default()
-    });
-}
-
-/// When the clock must start for the first connection to get the initial sequence number `wanted`.
-fn start_for(setup: &Setup, wanted: u32) -> Result<u64, String> {
-    let mut shard = shard(setup, START)?;
-    let tuple = if setup.opens { ours(1) } else { theirs(1) };
-    tcp::connect(&mut shard, tuple, &Settings::default(), START).map_err(|e| format!("{e:?}"))?;
-    let frame = shard.next_out().ok_or("no SYN was sent")?;
-    let (_, _, syn, _) = wire::read(shard.frames.packet(frame))?;
-    Ok(START + u64::from(wanted.wrapping_sub(syn.seq)) * ISN_TICK)
 }
