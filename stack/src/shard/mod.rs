@@ -101,8 +101,7 @@ impl Shard {
     pub(crate) fn format(&mut self, key: [u64; 2], now: u64) {
         let random = key[0] ^ key[1].rotate_left(32) | 1;
         let sysctls = Sysctls::default();
-        *self.head =
-            ShardHead { key, random, now, sysctls, namespace: sysctls, ..ShardHead::new_zeroed() };
+        *self.head = ShardHead { key, random, now, sysctls, namespace: sysctls, ..ShardHead::new_zeroed() };
         self.frames.format();
         self.connections.format();
         self.requests.format();
