@@ -66,7 +66,7 @@ fn repair_checksums(packet: &mut [u8]) -> Option<()> {
     let len = packet.len().checked_sub(start)? as u16;
     packet.get_mut(start + 16..start + 18)?.fill(0);
     let pseudo = checksum::pseudo_header(ip.source.get(), ip.destination.get(), 6, len);
-    let field = checksum::finish(pseudo + checksum::sum(packet.get(start..)?));
+    let field = checksum::finish(pseudo + u64::from(checksum::sum(packet.get(start..)?)));
     packet.get_mut(start + 16..start + 18)?.copy_from_slice(&field.to_be_bytes());
     Some(())
 }

@@ -89,10 +89,10 @@ fn checksum_is_right(net: &Net, header: &TcpHeader, bytes: &[u8], from: &Datagra
     }
     let pseudo = checksum::pseudo_header(from.source.0, from.destination.0, Protocol::TCP.0, from.len);
     // A local sender leaves the pseudo-header's sum alone, for a card to finish that there is none of.
-    if header.checksum.get() == checksum::fold(u64::from(pseudo)) && net.is_virtual(from.via) {
+    if header.checksum.get() == checksum::fold(pseudo) && net.is_virtual(from.via) {
         return true;
     }
-    checksum::is_right(pseudo + checksum::sum(bytes))
+    checksum::is_right(checksum::plus(pseudo, checksum::wide_sum(bytes)))
 }
 
 /// Hands the segment to the entry that it is for.

@@ -5,7 +5,8 @@ use super::headers::{
     DONT_FRAGMENT, ETHERNET_LEN, EtherType, EthernetHeader, Flags, IPV4_LEN, Ipv4Header, Protocol, TCP_LEN,
     TcpHeader,
 };
-use zerocopy::IntoBytes;
+use super::options::TIMESTAMPS_LEN;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Everything in front of the payload of a segment.
 pub struct SegmentHeaders<'a> {
@@ -32,8 +33,18 @@ pub struct SegmentHeaders<'a> {
 
 pub const MAX_OPTIONS: usize = 40;
 const FIXED: usize = ETHERNET_LEN + IPV4_LEN + TCP_LEN;
+const VERSION_AND_LEN: u8 = 0x45;
 /// LINUX: net.ipv4.ip_default_ttl.
 const TIME_TO_LIVE: u8 = 64;
+
+/// The headers of a segment without its options.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Fixed {
+    ethernet: EthernetHeader,
+    ip: Ipv4Header,
+    tcp: TcpHeader,
+}
 
 impl SegmentHeaders<'_> {
     pub fn byte_len(&self) -> usize {
@@ -45,45 +56,82 @@ impl SegmentHeaders<'_> {
     pub fn write(&self, room: &mut [u8]) -> Option<()> {
         let place = room.last_chunk_mut::<{ FIXED + MAX_OPTIONS }>()?;
         let place = place.get_mut(MAX_OPTIONS.checked_sub(self.options.len())?..)?;
-        let tcp_len = TCP_LEN as u16 + self.options.len() as u16 + self.payload_len;
-        let ethernet = EthernetHeader { to: self.mac_to, from: self.mac_from, kind: EtherType::IPV4 };
-        let mut ip = Ipv4Header {
-            version_and_len: 0x45,
-            service: self.service,
-            total_len: (IPV4_LEN as u16 + tcp_len).into(),
-            // RFC 6864 4.1: of an atomic datagram any value does.
-            identification: 0.into(),
-            fragment: DONT_FRAGMENT.into(),
-            time_to_live: TIME_TO_LIVE,
-            protocol: Protocol::TCP,
-            checksum: 0.into(),
-            source: self.source.into(),
-            destination: self.destination.into(),
-        };
-        ip.checksum = checksum::finish(checksum::sum(ip.as_bytes())).into();
-        let mut tcp = TcpHeader {
-            source: self.source_port.into(),
-            destination: self.destination_port.into(),
-            seq: self.seq.into(),
-            ack: self.ack.into(),
-            offset: ((TCP_LEN + self.options.len()) as u8 / 4) << 4,
-            flags: self.flags,
-            window: self.window.into(),
-            checksum: 0.into(),
-            urgent: self.urgent.into(),
-        };
-        let sum = checksum::pseudo_header(self.source, self.destination, Protocol::TCP.0, tcp_len)
-            + checksum::sum(tcp.as_bytes())
-            + checksum::sum(self.options)
-            + self.payload_sum;
-        tcp.checksum = checksum::finish(sum).into();
         let (fixed, options) = place.split_first_chunk_mut::<FIXED>()?;
-        let (a, rest) = fixed.split_first_chunk_mut::<ETHERNET_LEN>()?;
-        let (b, c) = rest.split_first_chunk_mut::<IPV4_LEN>()?;
-        a.copy_from_slice(ethernet.as_bytes());
-        b.copy_from_slice(ip.as_bytes());
-        c.copy_from_slice(tcp.as_bytes());
-        options.copy_from_slice(self.options);
+        let tcp_len = TCP_LEN as u16 + self.options.len() as u16 + self.payload_len;
+        let total_len = IPV4_LEN as u16 + tcp_len;
+        let offset = ((TCP_LEN + self.options.len()) as u8 / 4) << 4;
+        *Fixed::mut_from_bytes(fixed).ok()? = Fixed {
+            ethernet: EthernetHeader { to: self.mac_to, from: self.mac_from, kind: EtherType::IPV4 },
+            ip: Ipv4Header {
+                version_and_len: VERSION_AND_LEN,
+                service: self.service,
+                total_len: total_len.into(),
+                // RFC 6864 4.1: of an atomic datagram any value does.
+                identification: 0.into(),
+                fragment: DONT_FRAGMENT.into(),
+                time_to_live: TIME_TO_LIVE,
+                protocol: Protocol::TCP,
+                checksum: checksum::finish(self.ip_sum(total_len)).into(),
+                source: self.source.into(),
+                destination: self.destination.into(),
+            },
+            tcp: TcpHeader {
+                source: self.source_port.into(),
+                destination: self.destination_port.into(),
+                seq: self.seq.into(),
+                ack: self.ack.into(),
+                offset,
+                flags: self.flags,
+                window: self.window.into(),
+                checksum: checksum::finish(self.tcp_sum(tcp_len, offset)).into(),
+                urgent: self.urgent.into(),
+            },
+        };
+        write_options(options, self.options);
         Some(())
     }
+
+    /// The sum of the IP header, from what it is about to be.
+    #[inline]
+    fn ip_sum(&self, total_len: u16) -> u64 {
+        u64::from(word(VERSION_AND_LEN, self.service))
+            + u64::from(total_len)
+            + u64::from(DONT_FRAGMENT)
+            + u64::from(word(TIME_TO_LIVE, Protocol::TCP.0))
+            + u64::from(self.source)
+            + u64::from(self.destination)
+    }
+
+    /// The sum of the segment with its pseudo-header, in the same way.
+    #[inline]
+    fn tcp_sum(&self, tcp_len: u16, offset: u8) -> u64 {
+        let fields = checksum::pseudo_header(self.source, self.destination, Protocol::TCP.0, tcp_len)
+            + u64::from(self.source_port)
+            + u64::from(self.destination_port)
+            + u64::from(self.seq)
+            + u64::from(self.ack)
+            + u64::from(word(offset, self.flags.0))
+            + u64::from(self.window)
+            + u64::from(self.urgent)
+            + u64::from(self.payload_sum);
+        let options = match self.options.as_array::<TIMESTAMPS_LEN>() {
+            Some(timestamps) => checksum::sum_of(timestamps),
+            None if self.options.is_empty() => 0,
+            None => checksum::wide_sum(self.options),
+        };
+        checksum::plus(options, fields)
+    }
+}
+
+/// Most segments have the timestamps alone: so many bytes are copied without a call.
+#[inline]
+fn write_options(place: &mut [u8], options: &[u8]) {
+    match (place.as_mut_array::<TIMESTAMPS_LEN>(), options.as_array::<TIMESTAMPS_LEN>()) {
+        (Some(place), Some(options)) => *place = *options,
+        _ => place.copy_from_slice(options),
+    }
+}
+
+const fn word(high: u8, low: u8) -> u16 {
+    u16::from_be_bytes([high, low])
 }

@@ -327,7 +327,7 @@ fn a_wrong_checksum_is_dropped_and_a_partial_one_taken_on_a_virtual_device_only(
     assert_eq!(peer.shard.counters.tcp_bad_checksum, 1);
     let pseudo =
         stack::wire::checksum::pseudo_header(address(0).0, address(1).0, 6, (frame.len() - 34) as u16);
-    let partial = stack::wire::checksum::fold(u64::from(pseudo));
+    let partial = stack::wire::checksum::fold(pseudo);
     frame[50..52].copy_from_slice(&partial.to_be_bytes());
     peer.give(&frame);
     assert_eq!(peer.shard.counters.tcp_bad_checksum, 2);
