@@ -29,7 +29,6 @@ impl Card {
         card
     }
 
-    #[inline(never)]
     fn refill(&mut self, s: &mut Shard) {
         while self.fill.len() < LENT
             && let Some(addr) = s.frames.lend_to_fill_ring()
@@ -47,18 +46,15 @@ impl Card {
         self.received.push((addr + START, packet.len() as u32));
     }
 
-    /// The receiving half of a pump: what has come is worked off, the fill ring filled again.
+    /// Takes what has come off the ring, into `frames`, and fills the fill ring again.
     #[inline(never)]
-    pub(crate) fn receive(&mut self, s: &mut Shard, via: u8, now: u64) {
+    pub(crate) fn take(&mut self, s: &mut Shard, frames: &mut Vec<FrameId>, via: u8) {
         for (addr, len) in self.received.drain(..) {
             s.counters.rx_frames += 1;
             s.counters.rx_bytes += u64::from(len);
-            if let Some(frame) = s.frames.take_received(addr, len, via) {
-                ip::input(s, frame, now);
-            }
+            frames.extend(s.frames.take_received(addr, len, via));
         }
         self.refill(s);
-        tcp::end_of_burst(s, now);
     }
 
     /// The sending half of a pump: the outbox goes to the TX ring.
@@ -86,6 +82,15 @@ impl Card {
     pub(crate) fn packets<'a>(&'a self, s: &'a Shard) -> impl Iterator<Item = &'a [u8]> {
         self.leaving.iter().map(|&frame| s.frames.packet(frame))
     }
+}
+
+/// What the pump does with frames that have come: IP, TCP, and at the end of the burst what that calls for.
+#[inline(never)]
+pub(crate) fn receive(s: &mut Shard, frames: &mut Vec<FrameId>, now: u64) {
+    for frame in frames.drain(..) {
+        ip::input(s, frame, now);
+    }
+    tcp::end_of_burst(s, now);
 }
 
 /// A program's memory that costs nothing: bytes appear in it and vanish there without being copied.

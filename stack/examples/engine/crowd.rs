@@ -1,9 +1,9 @@
 //! A shard with many established connections, whose peers are segments written by hand.
 
-use crate::card::{Card, Nowhere};
+use crate::card::{self, Card, Nowhere};
 use stack::ip::net::{Addr, Neighbour, NeighbourState};
 use stack::link::sim::{address, attach};
-use stack::region::{Handle, Region, Sizes};
+use stack::region::{FrameId, Handle, Region, Sizes};
 use stack::shard::Shard;
 use stack::socket::{self, SocketRef};
 use stack::tcp::{self, Connection, Listener, Settings, Tuple};
@@ -27,6 +27,7 @@ const HEADERS: usize = ETHERNET_LEN + IPV4_LEN + 20 + MAX_OPTIONS;
 pub(crate) struct Crowd {
     pub(crate) shard: Shard,
     card: Card,
+    frames: Vec<FrameId>,
     now: u64,
     listener: Handle<Listener>,
     members: Vec<Member>,
@@ -57,7 +58,7 @@ impl Crowd {
         let listener =
             tcp::listen(&mut shard, address(US), PORT, 64, &Settings::default()).expect("a listener");
         let card = Card::new(&mut shard);
-        let mut crowd = Self { shard, card, now: START, listener, members: Vec::new() };
+        let mut crowd = Self { shard, card, frames: Vec::new(), now: START, listener, members: Vec::new() };
         for number in 0..members {
             let member = crowd.admit(number);
             crowd.members.push(member);
@@ -159,7 +160,8 @@ impl Crowd {
             let from = HEADERS - headers.byte_len();
             self.card.deliver(&mut self.shard, &packet[from..HEADERS + usize::from(len)]);
         }
-        self.card.receive(&mut self.shard, 0, self.now);
+        self.card.take(&mut self.shard, &mut self.frames, 0);
+        card::receive(&mut self.shard, &mut self.frames, self.now);
     }
 
     /// The last segment that the shard has queued; all are sent.

@@ -5,17 +5,26 @@
 mod card;
 mod pair;
 
-use pair::{BURST, First, PER_ACK, Pair, SEGMENT, Step};
+use pair::{BURST, Ends, First, PER_ACK, Pair, SEGMENT, Step};
 use std::hint::black_box;
 
 /// Name, what one of them is, and how to do so many.
 type Event = (&'static str, &'static str, fn(usize));
 
 const EVENTS: &[Event] = &[
-    ("receive", "full segment received in order and read", receive),
-    ("receive-unsummed", "the same without its checksum", receive_unsummed),
-    ("send", "full segment written and sent", send),
-    ("sum", "sum of the payload of a full segment", sum),
+    ("receive", "full segment received in order", |rounds| receive(rounds, &[Step::Receive], |_| {})),
+    ("receive-unsummed", "the same without its checksum", |rounds| {
+        receive(rounds, &[Step::Receive], Pair::trust_the_wire);
+    }),
+    ("take", "its frame taken off the RX ring, another lent", |rounds| {
+        receive(rounds, &[Step::Take], |_| {})
+    }),
+    ("read", "its bytes read, its frame freed", |rounds| receive(rounds, &[Step::Read], |_| {})),
+    ("send", "full segment written and queued", |rounds| send(rounds, &[Step::Write])),
+    ("sum", "sum of its payload", sum),
+    ("leave", "its frame given to the TX ring, and back", |rounds| {
+        send(rounds, &[Step::Transmit, Step::Complete]);
+    }),
     ("ack", "ACK for two full segments", ack),
     ("turn", "64 bytes received and answered", turn),
     ("accept", "connection accepted, closed, in TIME_WAIT", accept),
@@ -35,31 +44,22 @@ fn main() {
     event.2(rounds);
 }
 
-fn receive(rounds: usize) {
-    receive_with(rounds, |_| {});
-}
-
-fn receive_unsummed(rounds: usize) {
-    receive_with(rounds, Pair::trust_the_wire);
-}
-
-fn receive_with(rounds: usize, prepare: fn(&mut Pair)) {
+fn receive(rounds: usize, steps: &'static [Step], prepare: fn(&mut Pair)) {
     let mut pair = Pair::new();
     let ends = pair.connect();
     prepare(&mut pair);
-    pair.server.measured = &[Step::Receive, Step::Read];
-    for _ in 0..rounds / BURST {
-        pair.burst_comes(ends, BURST);
-        pair.take_burst(ends);
-        pair.acks_come();
-        pair.take_acks();
-    }
+    pair.server.measured = steps;
+    bulk(&mut pair, ends, rounds);
 }
 
-fn send(rounds: usize) {
+fn send(rounds: usize, steps: &'static [Step]) {
     let mut pair = Pair::new();
     let ends = pair.connect();
-    pair.client.measured = &[Step::Write, Step::Transmit, Step::Complete];
+    pair.client.measured = steps;
+    bulk(&mut pair, ends, rounds);
+}
+
+fn bulk(pair: &mut Pair, ends: Ends, rounds: usize) {
     for _ in 0..rounds / BURST {
         pair.burst_comes(ends, BURST);
         pair.take_burst(ends);
@@ -88,7 +88,8 @@ fn ack(rounds: usize) {
 fn turn(rounds: usize) {
     let mut pair = Pair::new();
     let ends = pair.connect();
-    pair.server.measured = &[Step::Receive, Step::Read, Step::Write, Step::Transmit, Step::Complete];
+    pair.server.measured =
+        &[Step::Take, Step::Receive, Step::Read, Step::Write, Step::Transmit, Step::Complete];
     for _ in 0..rounds {
         pair.question_comes(ends);
         pair.answer(ends);
@@ -97,7 +98,7 @@ fn turn(rounds: usize) {
 }
 
 const WHOLE_LIFE: &[Step] =
-    &[Step::Receive, Step::Transmit, Step::Complete, Step::Connect, Step::Accept, Step::Close];
+    &[Step::Take, Step::Receive, Step::Transmit, Step::Complete, Step::Connect, Step::Accept, Step::Close];
 
 fn accept(rounds: usize) {
     let mut pair = Pair::new();

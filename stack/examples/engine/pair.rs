@@ -3,10 +3,10 @@
 //! Every step goes through [`End::step`], so that those of one side can be measured and what has to come before them,
 //! or happens at the other side, is left out.
 
-use crate::card::{Card, Nowhere};
+use crate::card::{self, Card, Nowhere};
 use stack::ip::net::VIA_LOOPBACK;
 use stack::link::sim::{Conditions, Sim, address};
-use stack::region::{Handle, Sizes};
+use stack::region::{FrameId, Handle, Sizes};
 use stack::shard::Shard;
 use stack::socket::{self, SocketRef};
 use stack::tcp::{self, Connection, Listener, Settings, Tuple};
@@ -29,7 +29,9 @@ const MINUTE: u64 = 60_000_000_000;
 /// What a side does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// What has come is taken off the ring and goes through IP and TCP; what that calls for is queued.
+    /// What has come is taken off the RX ring, and the fill ring filled again.
+    Take,
+    /// It goes through IP and TCP, and what that calls for is queued.
     Receive,
     /// The program reads all that is there. The bytes are not copied.
     Read,
@@ -48,6 +50,8 @@ pub(crate) enum Step {
 pub(crate) struct End {
     pub(crate) shard: Shard,
     card: Card,
+    /// Frames that are between the ring and IP.
+    frames: Vec<FrameId>,
     /// The steps that are measured.
     pub(crate) measured: &'static [Step],
     /// The link that packets seem to come by.
@@ -56,7 +60,7 @@ pub(crate) struct End {
 
 impl End {
     fn new(mut shard: Shard) -> Self {
-        Self { card: Card::new(&mut shard), shard, measured: &[], via: 0 }
+        Self { card: Card::new(&mut shard), shard, frames: Vec::new(), measured: &[], via: 0 }
     }
 
     fn step<R>(&mut self, step: Step, work: impl FnOnce(&mut Self) -> R) -> R {
@@ -64,7 +68,8 @@ impl End {
     }
 
     fn receive(&mut self, now: u64) {
-        self.step(Step::Receive, |end| end.card.receive(&mut end.shard, end.via, now));
+        self.step(Step::Take, |end| end.card.take(&mut end.shard, &mut end.frames, end.via));
+        self.step(Step::Receive, |end| card::receive(&mut end.shard, &mut end.frames, now));
     }
 
     fn read(&mut self, c: Handle<Connection>, now: u64) {

@@ -11,7 +11,7 @@ use crate::tcp::{self, Datagram};
 use crate::wire::headers::{ETHERNET_LEN, IPV4_LEN};
 use crate::wire::{EtherType, EthernetHeader, Ipv4Header, Protocol, checksum};
 use net::Addr;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Handles one received frame, which is `HELD`; takes it over.
 pub fn input(s: &mut Shard, frame: FrameId, now: u64) {
@@ -37,21 +37,34 @@ enum Refused {
     NotOurs,
 }
 
+/// What every packet begins with.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Front {
+    ethernet: EthernetHeader,
+    ip: Ipv4Header,
+}
+
+#[inline]
 fn parse(s: &Shard, frame: FrameId) -> Result<(Protocol, Datagram), Refused> {
+    let meta = s.frames.meta(frame).ok_or(Refused::Malformed)?;
     let packet = s.frames.packet(frame);
-    let (ethernet, behind) = EthernetHeader::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
-    let (header, _) = Ipv4Header::ref_from_prefix(behind).map_err(|_| Refused::Malformed)?;
-    if ethernet.kind != EtherType::IPV4 || header.version() != 4 {
+    let (front, _) = Front::ref_from_prefix(packet).map_err(|_| Refused::Malformed)?;
+    let header = &front.ip;
+    if front.ethernet.kind != EtherType::IPV4 || header.version() != 4 {
         return Err(Refused::Malformed);
     }
     let header_len = header.header_len();
-    let total = usize::from(header.total_len.get());
-    let whole = behind.get(..header_len).filter(|_| header_len >= IPV4_LEN).ok_or(Refused::Malformed)?;
-    if !checksum::is_right(checksum::sum(whole)) {
+    let header_sum = match header_len {
+        IPV4_LEN => checksum::sum_of(header.as_plain()),
+        _ => sum_with_options(packet, header_len).ok_or(Refused::Malformed)?,
+    };
+    if !checksum::is_right(header_sum) {
         return Err(Refused::Checksum);
     }
     // Behind `total` there may be Ethernet's padding.
-    if total < header_len || total > behind.len() {
+    let total = usize::from(header.total_len.get());
+    if total < header_len || total > packet.len() - ETHERNET_LEN {
         return Err(Refused::Malformed);
     }
     if header.is_fragment() {
@@ -62,8 +75,16 @@ fn parse(s: &Shard, frame: FrameId) -> Result<(Protocol, Datagram), Refused> {
     if !s.net.is_local(destination) || source.is_any() || source.is_multicast_or_broadcast() {
         return Err(Refused::NotOurs);
     }
-    let via = s.frames.meta(frame).map_or(0, |m| m.via);
     let start = (ETHERNET_LEN + header_len) as u16;
     let len = (total - header_len) as u16;
-    Ok((header.protocol, Datagram { source, destination, via, service: header.service, start, len }))
+    Ok((
+        header.protocol,
+        Datagram { source, destination, via: meta.via, service: header.service, start, len },
+    ))
+}
+
+#[cold]
+fn sum_with_options(packet: &[u8], header_len: usize) -> Option<u64> {
+    let header = packet.get(ETHERNET_LEN..ETHERNET_LEN + header_len)?;
+    (header_len > IPV4_LEN).then(|| checksum::wide_sum(header))
 }

@@ -62,6 +62,11 @@ impl Ipv4Header {
         usize::from(self.version_and_len & 15) * 4
     }
 
+    /// The header as bytes, without options.
+    pub fn as_plain(&self) -> &[u8; IPV4_LEN] {
+        zerocopy::transmute_ref!(self)
+    }
+
     pub fn is_fragment(&self) -> bool {
         self.fragment.get() & FRAGMENT_MASK != 0
     }
