@@ -46,6 +46,11 @@ impl Tenure {
     pub const SENDING: Self = Self(5);
     /// Nobody's any more; free as soon as the card has let go of it.
     pub const PARTING: Self = Self(6);
+
+    /// Whether somebody can be done with the frame.
+    fn has_owner(self) -> bool {
+        !matches!(self, Self::FREE | Self::FILL | Self::PARTING)
+    }
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug)]
@@ -110,12 +115,14 @@ pub struct Frames {
     free: Table<u32>,
     meta: Table<FrameMeta>,
     chunks: NonNull<u8>,
-    chunk_size: u32,
+    /// The size of a chunk is a power of two: this one.
+    chunk_shift: u32,
 }
 
 impl Frames {
     /// # Safety
-    /// `chunks` is valid for `meta.len() * chunk_size` bytes for as long as the pool lives.
+    /// `chunks` is valid for `meta.len() * chunk_size` bytes for as long as the pool lives. What is not a power of two of
+    /// `chunk_size`, which is not 0, is not used.
     pub(crate) unsafe fn new(
         head: One<FramesHead>,
         free: Table<u32>,
@@ -123,7 +130,7 @@ impl Frames {
         chunks: NonNull<u8>,
         chunk_size: u32,
     ) -> Self {
-        Self { head, free, meta, chunks, chunk_size }
+        Self { head, free, meta, chunks, chunk_shift: chunk_size.trailing_zeros().min(u16::BITS - 1) }
     }
 
     pub(crate) fn format(&mut self) {
@@ -157,16 +164,23 @@ impl Frames {
     }
 
     /// A frame in `HELD`, its metadata blank.
+    #[inline]
     pub fn alloc(&mut self, purpose: Purpose) -> Option<FrameId> {
         if purpose == Purpose::Data && self.is_exhausted() {
             return None;
         }
-        let index = self.take_free().or_else(|| self.take_fresh())?;
+        let index = self.take_any()?;
         let meta = self.meta.get_mut(index as usize)?;
         *meta = FrameMeta { tenure: Tenure::HELD, ..FrameMeta::default() };
         Some(FrameId(index))
     }
 
+    #[inline]
+    fn take_any(&mut self) -> Option<u32> {
+        self.take_free().or_else(|| self.take_fresh())
+    }
+
+    #[inline]
     fn take_free(&mut self) -> Option<u32> {
         let top = self.head.free.checked_sub(1)?;
         let index = *self.free.get(top as usize)?;
@@ -175,6 +189,7 @@ impl Frames {
         (sound && index != 0).then_some(index)
     }
 
+    #[cold]
     fn take_fresh(&mut self) -> Option<u32> {
         let index = self.head.fresh;
         if index == 0 || index as usize >= self.meta.len() {
@@ -185,21 +200,28 @@ impl Frames {
     }
 
     /// The owner is done with the frame. If the card still has it, it is freed by [`Frames::completed`].
+    #[inline]
     pub fn release(&mut self, id: FrameId) {
         let Some(meta) = self.meta_mut(id) else { return };
-        match (meta.tenure, meta.in_flight) {
-            (Tenure::FREE | Tenure::FILL | Tenure::PARTING, _) => {}
-            (_, 0) => self.put_back(id),
-            _ => meta.tenure = Tenure::PARTING,
+        if !meta.tenure.has_owner() {
+            return;
+        }
+        if meta.in_flight == 0 {
+            meta.tenure = Tenure::FREE;
+            self.push_free(id);
+        } else {
+            meta.tenure = Tenure::PARTING;
         }
     }
 
     /// The card is done with the frame.
+    #[inline]
     pub fn completed(&mut self, id: FrameId) {
         let Some(meta) = self.meta_mut(id) else { return };
         meta.in_flight = 0;
         if meta.tenure == Tenure::PARTING {
-            self.put_back(id);
+            meta.tenure = Tenure::FREE;
+            self.push_free(id);
         }
     }
 
@@ -207,6 +229,11 @@ impl Frames {
         if let Some(meta) = self.meta.get_mut(id.0 as usize) {
             meta.tenure = Tenure::FREE;
         }
+        self.push_free(id);
+    }
+
+    #[inline]
+    fn push_free(&mut self, id: FrameId) {
         if let Some(entry) = self.free.get_mut(self.head.free as usize) {
             *entry = id.0;
             self.head.free += 1;
@@ -214,12 +241,15 @@ impl Frames {
     }
 
     /// Lends a free frame to a fill ring; the address to write there.
+    #[inline]
     pub fn lend_to_fill_ring(&mut self) -> Option<u64> {
-        let id = self.alloc(Purpose::Control)?;
+        let id = FrameId(self.take_any()?);
         self.head.last_lent = id;
-        self.meta_mut(id)?.tenure = Tenure::FILL;
+        // The rest of its metadata is made anew when it comes back.
+        let meta = self.meta_mut(id)?;
+        (meta.tenure, meta.in_flight) = (Tenure::FILL, 0);
         self.head.on_fill_rings += 1;
-        Some(u64::from(id.0) * u64::from(self.chunk_size))
+        Some(u64::from(id.0) << self.chunk_shift)
     }
 
     pub fn last_lent(&self) -> FrameId {
@@ -235,36 +265,40 @@ impl Frames {
     }
 
     /// The kernel has put a packet of `len` bytes at `addr`. An address that was not lent is refused.
+    #[inline]
     pub fn take_received(&mut self, addr: u64, len: u32, via: u8) -> Option<FrameId> {
-        let size = u64::from(self.chunk_size);
-        let (index, start) = (addr / size, addr % size);
+        let size = 1u64 << self.chunk_shift;
+        let (index, start) = (addr >> self.chunk_shift, addr & (size - 1));
         let id = FrameId(u32::try_from(index).ok()?);
         let meta = self.meta_mut(id)?;
         if meta.tenure != Tenure::FILL {
             return None;
         }
-        *meta = FrameMeta { tenure: Tenure::HELD, via, start: start as u16, ..FrameMeta::default() };
         let fits = start + u64::from(len) <= size;
-        meta.len = if fits { len as u16 } else { 0 };
+        let len = if fits { len as u16 } else { 0 };
+        *meta = FrameMeta { tenure: Tenure::HELD, via, start: start as u16, len, ..FrameMeta::default() };
         self.head.on_fill_rings = self.head.on_fill_rings.saturating_sub(1);
         Some(id)
     }
 
     /// Where the card finds the packet of this frame: address and length.
+    #[inline]
     pub fn descriptor(&self, id: FrameId) -> Option<(u64, u32)> {
         let meta = self.meta(id)?;
-        let addr = u64::from(id.0) * u64::from(self.chunk_size) + u64::from(meta.start);
-        let fits = u32::from(meta.start) + u32::from(meta.len) <= self.chunk_size;
+        let addr = (u64::from(id.0) << self.chunk_shift) + u64::from(meta.start);
+        let fits = u32::from(meta.start) + u32::from(meta.len) <= self.chunk_size();
         fits.then_some((addr, u32::from(meta.len)))
     }
 
     /// The frame that holds address `addr` of the UMEM.
+    #[inline]
     pub fn at_address(&self, addr: u64) -> FrameId {
-        FrameId(u32::try_from(addr / u64::from(self.chunk_size)).unwrap_or(0))
+        FrameId(u32::try_from(addr >> self.chunk_shift).unwrap_or(0))
     }
 
+    #[inline]
     pub fn chunk_size(&self) -> u32 {
-        self.chunk_size
+        1 << self.chunk_shift
     }
 
     #[inline]
@@ -283,7 +317,7 @@ impl Frames {
         if id.0 as usize >= self.meta.len() {
             return &[];
         }
-        let size = self.chunk_size as usize;
+        let size = 1usize << self.chunk_shift;
         // SAFETY: `new` was promised a chunk for every metadata entry. The kernel writes only into frames on a
         // fill ring, and bytes have no invalid values.
         unsafe { core::slice::from_raw_parts(self.chunks.as_ptr().add(id.0 as usize * size), size) }
@@ -294,7 +328,7 @@ impl Frames {
         if id.0 as usize >= self.meta.len() {
             return &mut [];
         }
-        let size = self.chunk_size as usize;
+        let size = 1usize << self.chunk_shift;
         // SAFETY: as above, and `&mut self` makes this the process's only reference.
         unsafe { core::slice::from_raw_parts_mut(self.chunks.as_ptr().add(id.0 as usize * size), size) }
     }

@@ -34,6 +34,7 @@ impl List {
         self.first == 0
     }
 
+    #[inline]
     pub fn push_back(&mut self, links: &mut impl Links, index: u32) {
         let Some(link) = links.link(index) else { return };
         *link = Link { next: 0, prev: self.last };
@@ -76,12 +77,24 @@ impl List {
         self.len = self.len.wrapping_add(1);
     }
 
+    #[inline]
     pub fn pop_front(&mut self, links: &mut impl Links) -> Option<u32> {
         let index = self.first;
         if index == 0 {
             return None;
         }
-        self.remove(links, index);
+        let Some(link) = links.link(index) else {
+            *self = Self::EMPTY;
+            return Some(index);
+        };
+        let next = core::mem::take(link).next;
+        self.first = next;
+        if next == 0 {
+            self.last = 0;
+        } else if let Some(l) = links.link(next) {
+            l.prev = 0;
+        }
+        self.len = self.len.wrapping_sub(1);
         Some(index)
     }
 
