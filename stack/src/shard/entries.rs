@@ -2,12 +2,10 @@
 //!
 //! LINUX: half-open, established and TIME_WAIT entries share one hash, so a segment needs one look-up.
 
-use super::Shard;
+use super::{Shard, keyed};
 use crate::region::wheel::Timed;
 use crate::region::{Handle, Slab, TimerLink};
 use crate::tcp::{Connection, Request, TimeWait, Tuple};
-use core::hash::Hasher;
-use siphasher::sip::SipHasher13;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const KIND_SHIFT: u32 = 30;
@@ -111,19 +109,31 @@ impl Shard {
         }
     }
 
-    fn bucket(&self, tuple: &Tuple) -> usize {
-        let key = self.head.key;
-        let mut hasher = SipHasher13::new_with_keys(key[0], key[1]);
-        hasher.write(tuple.as_bytes());
-        hasher.finish() as usize & (self.flows.len() - 1)
+    fn bucket(&mut self, tuple: &Tuple) -> usize {
+        self.hash(tuple) as usize & (self.flows.len() - 1)
+    }
+
+    /// A number that belongs to the 4-tuple, and that an outsider cannot foresee. Its lower half names the bucket.
+    pub(crate) fn hash(&mut self, tuple: &Tuple) -> u64 {
+        // What is looked up is often entered or taken out next.
+        let (last, hash) = self.after.hashed;
+        if hash != 0 && last == *tuple {
+            return hash;
+        }
+        let [first, rest] = tuple.words();
+        let hash = keyed::hash(self.head.key, first, rest, size_of::<Tuple>() as u8);
+        self.after.hashed = (*tuple, hash);
+        hash
     }
 
     /// The entry of this 4-tuple.
     pub fn flow(&mut self, tuple: &Tuple) -> Option<Entry> {
-        let mut at = EntryRef(*self.flows.get(self.bucket(tuple))?);
+        let bucket = self.bucket(tuple);
+        let mut at = EntryRef(*self.flows.get(bucket)?);
         // A chain cannot be longer than there are entries, unless somebody bent it into a ring.
         for _ in 0..self.flows.len() {
-            let head = entries!(self).head(at).copied()?;
+            let mut entries = entries!(self);
+            let head = entries.head(at)?;
             if head.tuple == *tuple {
                 return self.resolve(at);
             }

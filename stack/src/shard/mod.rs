@@ -5,6 +5,7 @@
 
 pub mod counters;
 mod entries;
+pub(crate) mod keyed;
 mod outbox;
 
 pub use counters::Counters;
@@ -14,7 +15,7 @@ pub use outbox::Outbox;
 use crate::ip::net::Net;
 use crate::region::{Frames, Handle, List, One, Region, Slab, Table, Wheel};
 use crate::socket::Reference;
-use crate::tcp::{Connection, Listener, Request, Sysctls, TimeWait, Trace};
+use crate::tcp::{Connection, Listener, Request, Sysctls, TimeWait, Trace, Tuple};
 use crate::wait::{Epoll, WakerId, Watch};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -81,6 +82,8 @@ pub struct After {
     pub touched: Vec<Handle<Connection>>,
     /// The connection that got the last segment: mostly the next one is for it too, and needs no look-up.
     pub recent: Handle<Connection>,
+    /// The 4-tuple that was looked for last, and its hash, which is 0 before that.
+    hashed: (Tuple, u64),
     /// The keeper has something to do: a neighbour to resolve, or it was parked.
     pub keeper: bool,
 }

@@ -17,6 +17,15 @@ pub struct Tuple {
     pub remote_port: u16,
 }
 
+impl Tuple {
+    /// As two numbers, the second of less than eight bytes.
+    #[inline]
+    pub(crate) fn words(&self) -> [u64; 2] {
+        let addresses = u64::from(self.remote.0) << 32 | u64::from(self.local.0);
+        [addresses, u64::from(self.remote_port) << 16 | u64::from(self.local_port)]
+    }
+}
+
 /// A half-open connection: what a SYN costs us.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
 #[repr(C)]
