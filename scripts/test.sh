@@ -85,8 +85,8 @@ no_file_is_too_long() {
         xargs -0 wc -l | awk '$2 != "total" && $1 > 800 { print $2 " has " $1 " lines, 800 is the limit"; bad = 1 } END { exit bad }'
 }
 
-# Building needs no clang, since the object is checked in: here it is made again and compared.
-bpf_object_is_of_its_source() { keeper/bpf/build.sh --check; }
+# Building needs no clang, since the objects are checked in: here they are made again and compared.
+bpf_objects_are_of_their_sources() { scripts/bpf.sh --check; }
 
 nothing_left_behind() {
     local left
@@ -121,8 +121,8 @@ simulation() {
 structure() {
     local check
     export root_dir log_dir release_dir rig
-    export -f imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long bpf_object_is_of_its_source
-    for check in imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long bpf_object_is_of_its_source; do
+    export -f imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long bpf_objects_are_of_their_sources
+    for check in imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long bpf_objects_are_of_their_sources; do
         run "structure-$check" 60 bash -euo pipefail -c "$check"
     done
 }

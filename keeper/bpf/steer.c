@@ -1,7 +1,7 @@
 // Which packets the stack gets. Everything passes to the kernel, except TCP over IPv4 whose destination is ours, and
 // ICMP errors about such a flow. Only the keeper writes the tables.
 //
-// Needs no header but its own: what is checked in as steer.o depends on this file and on clang alone (see build.sh).
+// Needs no header but its own: what is checked in as steer.o depends on this file and on clang alone (see scripts/bpf.sh).
 
 typedef unsigned char u8;
 typedef unsigned short u16;

@@ -21,9 +21,10 @@ pub struct Case {
     pub run: fn(&Stage) -> Outcome,
 }
 
-/// The command line: words that select cases by a part of their name (`redis`, `curl/both`), or `--list`.
-pub fn main(groups: &[&[Case]]) -> ExitCode {
-    let cases: Vec<&Case> = groups.iter().copied().flatten().collect();
+/// The command line: words that select cases by a part of their name (`redis`, `curl/both`), or `--list`. The `wired` ones
+/// get a rig with a middle.
+pub fn main(plain: &[&[Case]], wired: &[&[Case]]) -> ExitCode {
+    let cases: Vec<&Case> = plain.iter().chain(wired).copied().flatten().collect();
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let [flag, name] = words.as_slice()
         && flag == "--one"
@@ -43,7 +44,8 @@ pub fn main(groups: &[&[Case]]) -> ExitCode {
         eprintln!("{why}");
         return ExitCode::FAILURE;
     }
-    run_all(&selected)
+    let is_wired = |case: &Case| wired.iter().copied().flatten().any(|wired| wired.name == case.name);
+    run_all(&selected, is_wired)
 }
 
 fn selects(words: &[String], name: &str) -> bool {
@@ -70,7 +72,7 @@ fn prerequisites(selected: &[(&Case, Placement)]) -> Outcome {
     Ok(())
 }
 
-fn run_all(selected: &[(&Case, Placement)]) -> ExitCode {
+fn run_all(selected: &[(&Case, Placement)], is_wired: impl Fn(&Case) -> bool) -> ExitCode {
     let prefix = std::env::var("RIG").unwrap_or_else(|_| format!("shunt-test-{}", std::process::id()));
     let rig = Rig::named(&prefix);
     let began = Instant::now();
@@ -78,6 +80,7 @@ fn run_all(selected: &[(&Case, Placement)]) -> ExitCode {
     for &(case, placement) in selected {
         let name = full_name(case, placement);
         let started = Instant::now();
+        let rig = if is_wired(case) { rig.with_middle() } else { rig.clone() };
         let outcome = in_own_process(&rig, case, &name);
         let took = started.elapsed().as_secs_f32();
         match outcome {

@@ -2,11 +2,14 @@
 //! in the other, each on the kernel's stack or on shunt's. The cases themselves are in `tests/real_programs`.
 
 pub mod harness;
+pub mod impair;
 pub mod program;
 pub mod proof;
 pub mod rig;
+pub mod seeded;
 pub mod stage;
 pub mod taken_queue;
+pub mod tcp_info;
 pub mod version;
 
 /// What a case found: nothing to complain about, or one sentence about what was wrong.

@@ -14,8 +14,12 @@ pub struct Counters(BTreeMap<String, u64>);
 
 impl Counters {
     pub fn of_region(rig: &Rig, side: Side) -> Outcome<Self> {
-        let text = text_of(rig.command(side, shunt_binary()).arg("status"))?;
-        Ok(Counters(text.lines().filter_map(name_and_value).collect()))
+        Ok(Counters::parse(&text_of(rig.command(side, shunt_binary()).arg("status"))?))
+    }
+
+    /// From `name value` lines; others are passed over.
+    pub fn parse(text: &str) -> Self {
+        Counters(text.lines().filter_map(name_and_value).collect())
     }
 
     /// The kernel's TCP counters of that namespace (`Tcp` of /proc/net/snmp).
@@ -32,7 +36,7 @@ impl Counters {
 
     /// A counter that must exist.
     pub fn value(&self, name: &str) -> Outcome<u64> {
-        self.0.get(name).copied().ok_or_else(|| format!("shunt status has no counter '{name}'"))
+        self.0.get(name).copied().ok_or_else(|| format!("there is no counter '{name}'"))
     }
 }
 

@@ -32,11 +32,17 @@ impl Side {
 #[derive(Clone, Debug)]
 pub struct Rig {
     prefix: String,
+    has_middle: bool,
 }
 
 impl Rig {
     pub fn named(prefix: &str) -> Self {
-        Rig { prefix: prefix.to_owned() }
+        Rig { prefix: prefix.to_owned(), has_middle: false }
+    }
+
+    /// The same, but when it is raised a third namespace lies between the two: see `impair`.
+    pub fn with_middle(&self) -> Self {
+        Rig { has_middle: true, ..self.clone() }
     }
 
     pub fn prefix(&self) -> &str {
@@ -55,6 +61,13 @@ impl Rig {
         command
     }
 
+    /// The same in the namespace between the two.
+    pub fn command_in_the_middle(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &format!("{}-m", self.prefix)]).arg(program);
+        command
+    }
+
     pub fn raise(&self) -> Outcome<RaisedRig> {
         self.script("up")?;
         Ok(RaisedRig { rig: self.clone() })
@@ -64,6 +77,7 @@ impl Rig {
         let output = Command::new(root_dir().join("scripts/rig.sh"))
             .arg(verb)
             .env("RIG", &self.prefix)
+            .env("RIG_MIDDLE", if self.has_middle { "yes" } else { "no" })
             .output()
             .map_err(|e| format!("scripts/rig.sh does not start: {e}"))?;
         if output.status.success() {

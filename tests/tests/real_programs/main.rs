@@ -1,6 +1,7 @@
 //! Unmodified programs from Debian's packages, in the rig, with shunt at the server, at the client, at both, and at
 //! neither. Run by scripts/test.sh; by hand: `cargo test --release -p shunt-tests --test real_programs -- redis`.
 
+mod bad_wire;
 mod coexistence;
 mod curl;
 mod death;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use shunt_tests::harness;
 
 fn main() -> ExitCode {
-    harness::main(&[
+    let plain = &[
         curl::CASES,
         wrk::CASES,
         redis::CASES,
@@ -29,5 +30,6 @@ fn main() -> ExitCode {
         death::CASES,
         errors::CASES,
         lifecycle::CASES,
-    ])
+    ];
+    harness::main(plain, &[bad_wire::CASES])
 }
