@@ -7,6 +7,7 @@ use stack::socket::Socket;
 use stack::tcp::Settings;
 
 use crate::kernel::{self, Errno};
+use crate::turn::turn;
 
 /// What a shadow says about how its connection is to behave.
 pub(crate) struct Shadow {
@@ -22,6 +23,13 @@ pub(crate) fn read(fd: i32) -> Shadow {
     let socket = |name| number(fd, libc::SOL_SOCKET, name).unwrap_or(0);
     let tcp = |name| number(fd, libc::IPPROTO_TCP, name).unwrap_or(0);
     let default = Settings::default();
+    // What differs from the namespace's default the program has set: it is not to grow by itself.
+    let [send_buffer, receive_buffer] = [socket(libc::SO_SNDBUF), socket(libc::SO_RCVBUF)];
+    let [send_default, receive_default] =
+        turn(0, |s, _| [s.head.sysctls.tcp_wmem_default, s.head.sysctls.tcp_rmem_default])
+            .unwrap_or([default.send_buffer, default.receive_buffer]);
+    let buffers_fixed =
+        u8::from(send_buffer != send_default) | u8::from(receive_buffer != receive_default) << 1;
     let [linger_on, linger_time] = option(fd, libc::SOL_SOCKET, libc::SO_LINGER).unwrap_or([0i32; 2]);
     let settings = Settings {
         no_delay: (tcp(libc::TCP_NODELAY) != 0).into(),
@@ -32,8 +40,10 @@ pub(crate) fn read(fd: i32) -> Shadow {
         quick_ack: default.quick_ack,
         linger: (linger_on != 0).into(),
         linger_time: linger_time.max(0) as u32,
-        send_buffer: buffer(socket(libc::SO_SNDBUF), default.send_buffer),
-        receive_buffer: buffer(socket(libc::SO_RCVBUF), default.receive_buffer),
+        buffers_fixed,
+        send_buffer,
+        receive_buffer,
+        window_clamp: tcp(libc::TCP_WINDOW_CLAMP),
         receive_low_water: socket(libc::SO_RCVLOWAT).max(1),
         // LINUX: an unconnected socket reports the default of 536 when nothing was set.
         max_segment: match tcp(libc::TCP_MAXSEG) {
@@ -70,15 +80,6 @@ fn timeout(fd: i32, name: c_int) -> u64 {
 /// LINUX: 0 stands for the system's default, which is no limit.
 fn not_sent(value: u32) -> u32 {
     if value == 0 { Settings::default().not_sent_low_water } else { value }
-}
-
-/// The kernel's defaults mean that the program asked for nothing: then our own default holds, which, like the kernel's
-/// auto-tuned one, is meant for fast networks.
-fn buffer(reported: u32, ours: u32) -> u32 {
-    match reported {
-        0 | 16_384 | 87_380 | 131_072 => ours,
-        asked => asked,
-    }
 }
 
 fn number(fd: i32, level: c_int, name: c_int) -> Result<u32, Errno> {
@@ -134,8 +135,13 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => into.keep_alive = on,
         (libc::SOL_SOCKET, libc::SO_REUSEADDR) => into.reuse_address = on,
         (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => into.receive_low_water = value.max(1),
-        (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_SNDBUFFORCE) => into.send_buffer = value,
-        (libc::SOL_SOCKET, libc::SO_RCVBUF | libc::SO_RCVBUFFORCE) => into.receive_buffer = value,
+        (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP) => into.window_clamp = value,
+        (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_SNDBUFFORCE) => {
+            (into.send_buffer, into.buffers_fixed) = (value, into.buffers_fixed | 1);
+        }
+        (libc::SOL_SOCKET, libc::SO_RCVBUF | libc::SO_RCVBUFFORCE) => {
+            (into.receive_buffer, into.buffers_fixed) = (value, into.buffers_fixed | 2);
+        }
         _ => return false,
     }
     true
@@ -168,8 +174,6 @@ pub(crate) fn number_of(settings: &Settings, level: c_int, name: c_int) -> Optio
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keep_alive.into(),
         (libc::SOL_SOCKET, libc::SO_REUSEADDR) => settings.reuse_address.into(),
         (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => settings.receive_low_water,
-        (libc::SOL_SOCKET, libc::SO_SNDBUF) => return set(settings.send_buffer, default.send_buffer),
-        (libc::SOL_SOCKET, libc::SO_RCVBUF) => return set(settings.receive_buffer, default.receive_buffer),
         _ => return None,
     })
 }

@@ -228,7 +228,7 @@ pub(crate) fn space(place: Place) -> Result<usize, Errno> {
     turn_at(place, |s, _| {
         s.pump();
         let handle = connection(place);
-        let buffer = s.connections.get(handle).ok_or(Errno::BADF)?.settings.send_buffer as usize;
+        let buffer = s.connections.get(handle).ok_or(Errno::BADF)?.send_buffer() as usize;
         if tcp::readiness(s, handle) & libc::EPOLLOUT as u32 == 0 {
             return Ok(0);
         }

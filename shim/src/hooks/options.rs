@@ -107,6 +107,11 @@ fn answer(place: Place, level: c_int, name: c_int) -> Result<Option<Answer>, Err
             let asked = connection.settings.max_segment as i32;
             return Ok(Some(Answer::Number(if asked > 0 { asked.min(path) } else { path })));
         }
+        if level == libc::SOL_SOCKET && matches!(name, libc::SO_SNDBUF | libc::SO_RCVBUF) {
+            let is_send = name == libc::SO_SNDBUF;
+            let size = if is_send { connection.send_buffer() } else { connection.receive_buffer() };
+            return Ok(Some(Answer::Number(size as i32)));
+        }
         Ok(inherited(&connection.settings, &connection.socket, level, name))
     })?
 }

@@ -4,7 +4,7 @@ use super::connection::Marks;
 use super::recovery::Phase;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, congestion, input, rate, readiness, recovery, rtt, send_queue};
+use super::{Seq, State, congestion, input, rate, readiness, recovery, rtt, send_queue, tuning};
 use crate::region::FrameId;
 
 /// LINUX: net.ipv4.tcp_fin_timeout.
@@ -61,7 +61,7 @@ fn update_window(t: &mut Turn<'_>, segment: &Segment) -> bool {
 /// Something new is acknowledged.
 fn advance(t: &mut Turn<'_>, segment: &Segment) {
     let ack = segment.ack;
-    let was_writable = readiness::is_writable(t.c, t.frames.chunk_size());
+    let was_writable = readiness::is_writable(t.c, t.frames.chunk_size(), &t.head.sysctls);
     let acked = ack.since(t.c.send.una);
     let sample = release_until(t, ack);
     t.c.send.una = ack;
@@ -69,8 +69,11 @@ fn advance(t: &mut Turn<'_>, segment: &Segment) {
     t.c.timers.resending_since = 0;
     recovery::on_ack(t, acked);
     t.c.timers.resend = if t.c.has_outstanding() { t.now + rtt::timeout(&t.c.rtt) } else { 0 };
-    if !was_writable && readiness::is_writable(t.c, t.frames.chunk_size()) {
-        t.announce(readiness::WRITABLE);
+    if !was_writable {
+        tuning::grow_send_buffer(t);
+        if readiness::is_writable(t.c, t.frames.chunk_size(), &t.head.sysctls) {
+            t.announce(readiness::WRITABLE);
+        }
     }
     if t.c.fin_is_sent() && !t.c.has_outstanding() {
         fin_acknowledged(t);

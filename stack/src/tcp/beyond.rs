@@ -232,7 +232,7 @@ fn freshen(t: &mut Turn<'_>, first: FrameId) {
 /// not been acknowledged to the data sender, even if the data has already been reported in a SACK option".
 fn may_keep(t: &mut Turn<'_>, start: Seq, is_apart: bool) -> bool {
     let frames = t.c.receive.queue.len.saturating_add(t.c.receive.beyond.len);
-    let is_full = frames.saturating_mul(t.frames.chunk_size()) >= t.c.settings.receive_buffer;
+    let is_full = frames.saturating_mul(t.frames.chunk_size()) >= t.c.receive_buffer();
     let has_run = |t: &Turn<'_>| !is_apart || t.c.sack.runs.len < MOST_RUNS;
     if !is_full && has_run(t) && !t.frames.is_scarce() {
         return true;

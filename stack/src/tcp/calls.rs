@@ -1,7 +1,7 @@
 //! Reading and writing.
 
 use super::connection::{Connection, Marks};
-use super::{State, delayed_ack, output, receive_queue, send_queue, turn, window};
+use super::{State, delayed_ack, output, receive_queue, send_queue, tuning, turn, window};
 use crate::Error;
 use crate::region::Handle;
 use crate::shard::Shard;
@@ -69,6 +69,7 @@ pub fn read(
         if peek { receive_queue::peek(t.c, t.frames, to) } else { receive_queue::take(t.c, t.frames, to) };
     if !peek {
         t.counters.bytes_received += copied as u64;
+        tuning::on_read(&mut t);
         if window::wants_update(&t) {
             delayed_ack::acknowledge(&mut t);
             turn::settle(s, c, now);

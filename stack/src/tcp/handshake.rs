@@ -4,7 +4,9 @@ use super::connection::{Connection, Marks};
 use super::segment::Segment;
 use super::transmit::{self, path_mss};
 use super::turn::{self, Turn};
-use super::{Seq, Settings, State, Sysctls, Tuple, ack, input, numbers, readiness, rtt, timers, window};
+use super::{
+    Seq, Settings, State, Sysctls, Tuple, ack, input, numbers, readiness, rtt, timers, tuning, window,
+};
 use crate::Error;
 use crate::ip::net::Path;
 use crate::region::Handle;
@@ -67,7 +69,8 @@ pub(super) fn create(
     c.send.small = iss;
     c.send.peer_mss = transmit::DEFAULT_MSS;
     c.send.mss = path_mss(&path, chunk_size);
-    c.receive.scale = window::scale_for(settings.receive_buffer);
+    c.receive.scale = window::scale_for(settings, &s.head.sysctls);
+    c.tuning = tuning::initial(&s.head.sysctls);
     c.receive.mss = transmit::DEFAULT_MSS;
     c.receive.quick = QUICK_ACKS;
     c.rtt = rtt::initial();
@@ -92,7 +95,7 @@ pub(super) fn send_syn(t: &mut Turn<'_>) {
     offer.sack_permitted = t.c.marks.has(Marks::SACK);
     if !answers {
         // The right edge is only known with the peer's number; until then it is relative to nothing.
-        t.c.receive.edge = t.c.receive.next + window::initial(t.c.settings.receive_buffer);
+        t.c.receive.edge = t.c.receive.next + window::initial(&t.c.settings, &t.head.sysctls);
     }
     let (bytes, len) = syn_bytes(&offer);
     let flags = if answers { Flags::SYN | Flags::ACK } else { Flags::SYN };
@@ -197,7 +200,7 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
 /// Takes over what the peer's SYN says.
 fn learn(t: &mut Turn<'_>, segment: &Segment) {
     let said = parse(syn_options(t, segment));
-    let window = window::initial(t.c.settings.receive_buffer);
+    let window = window::initial(&t.c.settings, &t.head.sysctls);
     let c = &mut *t.c;
     c.receive.next = segment.seq + 1;
     c.receive.acked = segment.seq + 1;
@@ -244,6 +247,7 @@ pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32
     t.c.timers.resend = 0;
     t.c.timers.resending_since = 0;
     timers::set_keep_alive(t);
+    tuning::begin(t);
     t.announce(readiness::WRITABLE);
 }
 

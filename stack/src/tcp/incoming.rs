@@ -3,7 +3,7 @@
 use super::connection::Marks;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, beyond, delayed_ack, input, readiness, receive_queue, sack};
+use super::{Seq, State, beyond, delayed_ack, input, readiness, receive_queue, sack, tuning};
 use crate::Error;
 use crate::wire::Flags;
 
@@ -17,6 +17,9 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
         return input::fail(t, Error::Pipe);
     }
     t.c.receive.mss = t.c.receive.mss.max(segment.len);
+    if segment.len > 0 {
+        tuning::on_segment(t, segment);
+    }
     let is_next = !segment.seq.is_after(t.c.receive.next);
     if segment.len > 0 && is_next && t.frames.is_exhausted() && !beyond::prune(t) {
         // Nobody reads, and the windows that were granted once are more than the region holds. What is dropped here

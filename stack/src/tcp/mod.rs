@@ -141,7 +141,7 @@ pub fn push(s: &mut Shard, c: Handle<Connection>, now: u64) {
 
 /// The EPOLL bits that hold for the connection now.
 pub fn readiness(s: &Shard, c: Handle<Connection>) -> u32 {
-    s.connections.get(c).map_or(readiness::HUP, |c| readiness::of(c, s.frames.chunk_size()))
+    s.connections.get(c).map_or(readiness::HUP, |c| readiness::of(c, s.frames.chunk_size(), &s.head.sysctls))
 }
 
 /// The EPOLL bits that hold for the listener now.

@@ -1,7 +1,7 @@
 //! What a program can do without waiting, in EPOLL bits.
 
 use super::connection::{Connection, Marks};
-use super::{State, send_queue};
+use super::{State, Sysctls, send_queue};
 
 const IN: u32 = 0x001;
 const OUT: u32 = 0x004;
@@ -14,7 +14,7 @@ pub(super) const READABLE: u32 = IN | RDNORM;
 pub(super) const WRITABLE: u32 = OUT | WRNORM;
 
 /// LINUX: tcp_poll().
-pub(super) fn of(c: &Connection, chunk_size: u32) -> u32 {
+pub(super) fn of(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> u32 {
     let closed = c.state.is_closed();
     let read_shut = closed || c.marks.has(Marks::FIN_RECEIVED) || c.marks.has(Marks::READ_SHUT);
     let write_shut = closed || c.marks.has(Marks::FIN_QUEUED);
@@ -29,7 +29,7 @@ pub(super) fn of(c: &Connection, chunk_size: u32) -> u32 {
         if c.receive.unread >= c.settings.receive_low_water.max(1) {
             bits |= READABLE;
         }
-        if write_shut || is_writable(c, chunk_size) {
+        if write_shut || is_writable(c, chunk_size, sysctls) {
             bits |= WRITABLE;
         }
     }
@@ -39,13 +39,14 @@ pub(super) fn of(c: &Connection, chunk_size: u32) -> u32 {
     bits
 }
 
-/// LINUX: __sk_stream_is_writeable(): what is free is at least half of what is used, a third of the whole.
-pub(super) fn is_writable(c: &Connection, chunk_size: u32) -> bool {
+/// LINUX: __sk_stream_is_writeable(): what is free is at least half of what is used, a third of the whole; and what was
+/// not sent yet is less than half of TCP_NOTSENT_LOWAT.
+pub(super) fn is_writable(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> bool {
     let used = u64::from(c.send.queue.len) * u64::from(chunk_size);
-    let fits = used + used / 2 <= u64::from(c.settings.send_buffer);
-    let unsent = c.send.end.since(c.send.next.earlier_of(c.send.end));
+    let fits = used + used / 2 <= u64::from(c.send_buffer());
+    let unsent = u64::from(send_queue::unsent(c)) * 2;
     c.state != State::SYN_SENT
         && fits
-        && send_queue::has_room(c, chunk_size)
-        && unsent < c.settings.not_sent_low_water
+        && send_queue::has_room(c, chunk_size, sysctls)
+        && unsent < u64::from(send_queue::not_sent_limit(c, sysctls))
 }

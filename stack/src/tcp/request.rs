@@ -133,7 +133,7 @@ fn send_syn_ack(s: &mut Shard, h: Handle<Request>, now: u64) -> bool {
     }
     offer.sack_permitted = r.speaks.has(Speaks::SACK);
     if r.scale != UNSCALED {
-        offer.window_scale = Some(window::scale_for(settings.receive_buffer));
+        offer.window_scale = Some(window::scale_for(&settings, &s.head.sysctls));
     }
     let (bytes, len) = syn_bytes(&offer);
     let headers = SegmentHeaders {
@@ -146,7 +146,7 @@ fn send_syn_ack(s: &mut Shard, h: Handle<Request>, now: u64) -> bool {
         seq: r.iss.0,
         ack: (r.irs + 1).0,
         flags: Flags::SYN | Flags::ACK,
-        window: window::initial(settings.receive_buffer) as u16,
+        window: window::initial(&settings, &s.head.sysctls) as u16,
         urgent: 0,
         service: 0,
         options: bytes.get(..len).unwrap_or(&[]),
@@ -204,7 +204,7 @@ pub(super) fn on_segment(s: &mut Shard, h: Handle<Request>, segment: &Segment, n
         }
         return;
     }
-    let edge = expected + window::initial(settings.receive_buffer);
+    let edge = expected + window::initial(&settings, &s.head.sysctls);
     let is_old = segment
         .timestamps
         .is_some_and(|t| r.speaks.has(Speaks::TIMESTAMPS) && (t.value.wrapping_sub(r.ts_recent) as i32) < 0);
@@ -246,6 +246,7 @@ fn promote(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
     forget(s, h);
     turn::enter_table(s, Entry::Connection(connection));
     s.counters.connections_opened_passive += 1;
+    let initial_window = window::initial(&settings, &s.head.sysctls);
     if let Some(mut t) = turn::begin(s, connection, now) {
         t.enter(State::SYN_RECEIVED);
         let c = &mut *t.c;
@@ -265,7 +266,7 @@ fn promote(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
         c.send.peer_mss = r.peer_mss;
         c.receive.next = r.irs + 1;
         c.receive.acked = r.irs + 1;
-        c.receive.edge = c.receive.next + window::initial(settings.receive_buffer);
+        c.receive.edge = c.receive.next + initial_window;
         c.receive.ts_recent = r.ts_recent;
         c.receive.ts_recent_at = milliseconds(now);
         if r.resent == 0 {

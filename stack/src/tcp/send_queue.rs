@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Connection, Seq};
+use super::{Connection, Seq, Sysctls};
 use crate::Error;
 use crate::region::{FrameId, Frames, HEADROOM, Purpose, Tenure};
 use crate::socket::Source;
@@ -33,7 +33,7 @@ fn open_frame(t: &mut Turn<'_>) -> Option<FrameId> {
     if t.c.send.fresh.some().is_some() && room_in(t, last) > 0 {
         return Some(last);
     }
-    if !has_room(t.c, t.frames.chunk_size()) {
+    if !has_room(t.c, t.frames.chunk_size(), &t.head.sysctls) {
         return None;
     }
     let Some(frame) = t.frames.alloc(Purpose::Data) else {
@@ -55,9 +55,23 @@ fn open_frame(t: &mut Turn<'_>) -> Option<FrameId> {
     Some(frame)
 }
 
-/// LINUX: sk_stream_memory_free(): whole frames count, whatever is in them.
-pub(super) fn has_room(c: &Connection, chunk_size: u32) -> bool {
-    c.send.queue.len.saturating_mul(chunk_size) < c.settings.send_buffer
+/// LINUX: sk_stream_memory_free(): whole frames count, whatever is in them; and what was not sent yet stays below
+/// TCP_NOTSENT_LOWAT.
+pub(super) fn has_room(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> bool {
+    c.send.queue.len.saturating_mul(chunk_size) < c.send_buffer() && unsent(c) < not_sent_limit(c, sysctls)
+}
+
+/// Bytes that wait to be sent for the first time.
+pub(super) fn unsent(c: &Connection) -> u32 {
+    c.send.end.since(c.send.next.earlier_of(c.send.end))
+}
+
+/// TCP_NOTSENT_LOWAT; the namespace's where the program has set none.
+pub(super) fn not_sent_limit(c: &Connection, sysctls: &Sysctls) -> u32 {
+    match c.settings.not_sent_low_water {
+        u32::MAX => sysctls.tcp_notsent_lowat,
+        limit => limit,
+    }
 }
 
 fn room_in(t: &Turn<'_>, frame: FrameId) -> usize {

@@ -43,7 +43,7 @@ pub struct Settings {
     pub max_pacing_rate: u32,
     /// Seconds of SO_LINGER.
     pub linger_time: u32,
-    /// Bytes of SO_SNDBUF and SO_RCVBUF, as getsockopt shows them.
+    /// Bytes of SO_SNDBUF and SO_RCVBUF, as getsockopt shows them; only with the bits of `buffers_fixed`.
     pub send_buffer: u32,
     pub receive_buffer: u32,
     pub receive_low_water: u32,
@@ -85,8 +85,8 @@ impl Default for Settings {
             window_clamp: 0,
             max_pacing_rate: 0,
             linger_time: 0,
-            send_buffer: 1 << 20,
-            receive_buffer: 1 << 20,
+            send_buffer: 16_384,
+            receive_buffer: 131_072,
             receive_low_water: 1,
             max_segment: 0,
             keep_idle: 7200,

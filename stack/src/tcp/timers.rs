@@ -76,7 +76,7 @@ fn pushed(t: &mut Turn<'_>) {
     if t.c.state == State::SYN_SENT {
         handshake::retry_path(t);
     }
-    if t.c.marks.take(Marks::STARVED) && send_queue::has_room(t.c, t.frames.chunk_size()) {
+    if t.c.marks.take(Marks::STARVED) && send_queue::has_room(t.c, t.frames.chunk_size(), &t.head.sysctls) {
         t.announce(readiness::WRITABLE);
     }
 }

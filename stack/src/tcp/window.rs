@@ -1,18 +1,33 @@
 //! The window that we announce.
 
-use super::connection::Marks;
+use super::connection::{Connection, Marks};
 use super::turn::Turn;
+use super::{Settings, Sysctls, tuning};
+use crate::wire::options::MAX_WINDOW_SCALE;
 
 /// Received frames take a whole chunk each, whatever they carry.
 /// LINUX: tcp_adv_win_scale 1: half of the buffer is for the overhead.
 const OVERHEAD_SHIFT: u32 = 1;
 const LARGEST_UNSCALED: u32 = u16::MAX as u32;
+/// LINUX: a sixteenth of the buffer that is left counts as none.
+const TOO_LITTLE_SHIFT: u32 = 4;
 
-/// The shift for a window that may grow to this receive buffer.
-pub(super) fn scale_for(receive_buffer: u32) -> u8 {
-    let mut space = receive_buffer >> OVERHEAD_SHIFT;
+/// The buffer that a window needs.
+pub(super) fn buffer_for(window: u32) -> u32 {
+    window.saturating_mul(1 << OVERHEAD_SHIFT)
+}
+
+/// The shift for the largest window that the buffer may ever grow to.
+///
+/// LINUX: tcp_select_initial_window(), which looks at tcp_rmem and at rmem_max, the most that SO_RCVBUF may ask for.
+pub(super) fn scale_for(settings: &Settings, sysctls: &Sysctls) -> u8 {
+    let mut space = tuning::initial_receive_buffer(settings, sysctls) >> OVERHEAD_SHIFT;
+    if !tuning::receive_is_fixed(settings) {
+        space = space.max(sysctls.tcp_rmem_most).max(sysctls.rmem_max);
+    }
+    space = space.min(clamp(settings));
     let mut scale = 0;
-    while space > LARGEST_UNSCALED && scale < crate::wire::options::MAX_WINDOW_SCALE {
+    while space > LARGEST_UNSCALED && scale < MAX_WINDOW_SCALE {
         space >>= 1;
         scale += 1;
     }
@@ -20,28 +35,50 @@ pub(super) fn scale_for(receive_buffer: u32) -> u8 {
 }
 
 /// The window of a fresh connection.
-pub(super) fn initial(receive_buffer: u32) -> u32 {
-    (receive_buffer >> OVERHEAD_SHIFT).min(LARGEST_UNSCALED)
+pub(super) fn initial(settings: &Settings, sysctls: &Sysctls) -> u32 {
+    let space = tuning::initial_receive_buffer(settings, sysctls) >> OVERHEAD_SHIFT;
+    space.min(LARGEST_UNSCALED).min(clamp(settings))
+}
+
+/// TCP_WINDOW_CLAMP.
+fn clamp(settings: &Settings) -> u32 {
+    if settings.window_clamp == 0 { u32::MAX } else { settings.window_clamp }
+}
+
+/// The window of an empty buffer.
+fn whole(c: &Connection) -> u32 {
+    (c.receive_buffer() >> OVERHEAD_SHIFT)
+        .min(LARGEST_UNSCALED << c.receive.scale.min(MAX_WINDOW_SCALE))
+        .min(clamp(&c.settings))
+}
+
+/// RFC 9293 3.8.6.2.2: what the window grows by at least, "the smaller of" a share of the buffer "and the effective
+/// send MSS", or the sender fills it with small segments.
+fn grain(c: &Connection) -> u32 {
+    u32::from(c.receive.mss).min(whole(c) / 2).max(1)
 }
 
 /// Bytes that could be announced from what the buffer has left.
-pub(super) fn space(t: &Turn<'_>) -> u32 {
+fn space(t: &Turn<'_>) -> u32 {
     let r = &t.c.receive;
     let held = (r.queue.len.saturating_add(r.beyond.len)).saturating_mul(t.frames.chunk_size());
-    let free = t.c.settings.receive_buffer.saturating_sub(held) >> OVERHEAD_SHIFT;
-    let free = free.min(LARGEST_UNSCALED << r.scale.min(14));
-    // RFC 9293 3.8.6.2.2: no window smaller than a segment, or the sender fills it with small ones. The region
-    // itself may run out of frames before the connection's buffer does: then nothing grows.
-    let grain = u32::from(r.mss).min(t.c.settings.receive_buffer >> 2).max(1);
-    if free < grain || t.frames.is_scarce() { 0 } else { free }
+    let free = t.c.receive_buffer().saturating_sub(held) >> OVERHEAD_SHIFT;
+    let whole = whole(t.c);
+    // The region itself may run out of frames before the connection's buffer does: then nothing grows.
+    if free < grain(t.c) || free < whole >> TOO_LITTLE_SHIFT || t.frames.is_scarce() {
+        return 0;
+    }
+    free.min(whole)
 }
 
 /// Moves the right edge as far as the buffer allows; the field for the header.
 pub(super) fn announce(t: &mut Turn<'_>) -> u16 {
-    let scale = u32::from(t.c.receive.scale.min(14));
+    let scale = u32::from(t.c.receive.scale.min(MAX_WINDOW_SCALE));
     let current = t.c.receive_window();
     // RFC 9293 3.8.6: a receiver should not shrink the window. Rounding up keeps what was granted.
-    let wanted = space(t).max(current);
+    let possible = space(t);
+    let grows = possible > current && possible - current >= grain(t.c);
+    let wanted = if grows { possible } else { current };
     let field = wanted.div_ceil(1 << scale).min(LARGEST_UNSCALED);
     let edge = t.c.receive.next + (field << scale);
     t.c.receive.edge = edge.later_of(t.c.receive.edge);
@@ -64,6 +101,5 @@ pub(super) fn wants_update(t: &Turn<'_>) -> bool {
     }
     let current = t.c.receive_window();
     let possible = space(t);
-    let grain = u32::from(t.c.receive.mss).min(t.c.settings.receive_buffer >> 2);
-    possible >= current.saturating_mul(2) && possible.saturating_sub(current) >= grain && possible > 0
+    possible >= current.saturating_mul(2) && possible.saturating_sub(current) >= grain(t.c) && possible > 0
 }

@@ -425,8 +425,12 @@ fn change(settings: &mut Settings, option: &str, values: &[&str]) -> Result<(), 
         "SO_KEEPALIVE" => settings.keep_alive = value(0)? as u8,
         "SO_LINGER" => (settings.linger, settings.linger_time) = (value(0)? as u8, value(1)?),
         // LINUX: what is asked for is doubled, for the overhead.
-        "SO_SNDBUF" => settings.send_buffer = value(0)? * 2,
-        "SO_RCVBUF" => settings.receive_buffer = value(0)? * 2,
+        "SO_SNDBUF" => {
+            (settings.send_buffer, settings.buffers_fixed) = (value(0)? * 2, settings.buffers_fixed | 1);
+        }
+        "SO_RCVBUF" => {
+            (settings.receive_buffer, settings.buffers_fixed) = (value(0)? * 2, settings.buffers_fixed | 2);
+        }
         "SO_RCVLOWAT" => settings.receive_low_water = value(0)?,
         "TCP_MAXSEG" => settings.max_segment = value(0)?,
         "TCP_KEEPIDLE" => settings.keep_idle = value(0)?,

@@ -1,5 +1,6 @@
 //! Two stacks over a simulated wire.
 
+mod buffers;
 mod ending;
 mod handshake;
 mod harness;

@@ -216,7 +216,7 @@ fn a_closed_window_is_probed_and_the_rest_goes_when_it_opens() {
 
 #[test]
 fn our_window_closes_when_nobody_reads_and_never_shrinks() {
-    let (mut peer, c) = Peer::established(&Settings { receive_buffer: 65_536, ..plain() });
+    let (mut peer, c) = Peer::established(&Settings { receive_buffer: 65_536, buffers_fixed: 2, ..plain() });
     let (mut edge, mut total) = (0u32, 0);
     loop {
         peer.send(ACK, &[5; 1000]);
@@ -425,7 +425,8 @@ fn a_bulk_reader_sends_no_ack_for_each_read() {
 #[test]
 fn peers_whose_bytes_nobody_reads_cannot_take_the_last_frames() {
     let mut peer = Peer::new();
-    let listener = peer.listen(8, &plain());
+    let large = Settings { receive_buffer: 1 << 20, buffers_fixed: 2, ..plain() };
+    let listener = peer.listen(8, &large);
     let mut flood = Vec::new();
     for port in 1..=6 {
         (peer.port, peer.seq) = (port, 10_000);
