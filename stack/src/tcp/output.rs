@@ -35,8 +35,7 @@ fn fin_is_due(t: &Turn<'_>) -> bool {
 
 fn send(t: &mut Turn<'_>) {
     recovery::resend_lost(t);
-    let idle = t.now.saturating_sub(t.c.timers.last_sent);
-    if !t.c.has_outstanding() && t.c.timers.last_sent != 0 && idle > rtt::timeout(&t.c.rtt) {
+    if !t.c.has_outstanding() && t.c.timers.last_sent != 0 {
         congestion::after_idle(t);
     }
     let mut stop = Stop::Done;

@@ -3,9 +3,9 @@
 //! The timer wheel ticks about once in a millisecond, so the rate is kept from tick to tick, not from segment to
 //! segment: what a tick was late is caught up with at once.
 
-use super::Connection;
 use super::connection::Marks;
 use super::turn::Turn;
+use super::{Connection, congestion};
 use crate::region::TICK_SHIFT;
 
 /// How far behind the schedule may be caught up with: a deadline is rounded up to a tick, and set one ahead at least.
@@ -28,6 +28,29 @@ pub(super) fn on_sent(t: &mut Turn<'_>, bytes: u32) {
     }
     let time = u64::from(bytes) * 1_000_000_000 / c.pacing_rate;
     c.paced_until = c.paced_until.max(t.now.saturating_sub(LATENESS)).saturating_add(time);
+}
+
+/// The rate after an ACK, or after settings changed. BBR has set its own.
+///
+/// LINUX: tcp_update_pacing_rate(): SO_MAX_PACING_RATE makes the other algorithms pace too, at some more than the window
+/// in a round trip, so that the window stays what limits them.
+pub(super) fn set_rate(t: &mut Turn<'_>) {
+    let most = u64::from(t.c.settings.max_pacing_rate) << 10;
+    let c = &mut t.c.congestion;
+    if congestion::has_own_control(c) {
+        c.pacing_rate = if most == 0 { c.pacing_rate } else { c.pacing_rate.min(most) };
+        return;
+    }
+    if most == 0 {
+        c.pacing_rate = 0;
+        return;
+    }
+    let sysctls = &t.head.sysctls;
+    let in_slow_start = c.window < c.threshold / 2;
+    let percent = if in_slow_start { sysctls.tcp_pacing_ss_ratio } else { sysctls.tcp_pacing_ca_ratio };
+    let round_trip = u64::from(t.c.rtt.smoothed / 8).max(1);
+    let rate = u64::from(c.window) * 1_000_000 / round_trip * u64::from(percent) / 100;
+    c.pacing_rate = rate.clamp(1, most);
 }
 
 /// When output may go on that the schedule has stopped; 0 for none.

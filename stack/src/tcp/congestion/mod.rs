@@ -3,6 +3,9 @@
 //! Loss recovery ([`super::recovery`]) decides what was lost; an algorithm here decides what that means for the
 //! window, and how the window grows while nothing is lost.
 
+mod bbr;
+mod cubic;
+mod hystart;
 mod newreno;
 mod validation;
 
@@ -10,7 +13,7 @@ pub(super) use validation::{after_idle, note_use};
 
 use super::connection::{Connection, Marks};
 use super::turn::Turn;
-use super::{Seq, rate};
+use super::{Seq, pacing, rate};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
@@ -80,7 +83,7 @@ pub(in crate::tcp) struct Report {
 }
 
 /// The connection at one moment, as algorithms see it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Moment {
     /// Nanoseconds.
     now: u64,
@@ -93,6 +96,10 @@ struct Moment {
     round_trip: u32,
     /// The window was in use, so that its growth says something.
     is_limited: bool,
+    /// Bytes delivered over the connection's life; wraps.
+    delivered: u32,
+    /// For choices that flows should not all make alike.
+    random: u32,
 }
 
 impl Moment {
@@ -105,6 +112,8 @@ impl Moment {
             flight: t.c.in_flight(),
             round_trip: t.c.rtt.smoothed / 8,
             is_limited: validation::is_limited(t.c),
+            delivered: t.c.delivery.delivered,
+            random: (t.head.key[0] ^ t.now).wrapping_mul(t.head.key[1] | 1).rotate_left(32) as u32,
         }
     }
 }
@@ -141,19 +150,33 @@ pub(super) fn choose(t: &mut Turn<'_>) {
     if t.c.congestion.choice == Choice(chosen) {
         return;
     }
-    t.c.congestion.choice = Choice(chosen);
-    t.c.congestion.private = Private::default();
+    let moment = Moment::of(t);
+    let c = &mut t.c.congestion;
+    c.choice = Choice(chosen);
+    c.private = Private::default();
+    (c.pacing_rate, c.paced_until) = (0, 0);
+    if c.choice == Choice::BBR {
+        bbr::start(c, &moment);
+    }
+    pacing::set_rate(t);
 }
 
 /// Every ACK that delivered something is told here, once, after recovery has looked at it.
 pub(super) fn on_ack(t: &mut Turn<'_>, report: &Report) {
-    let _sample = rate::sample(t, report.delivered, 0);
+    let sample = rate::sample(t, report.delivered, 0);
     let moment = Moment::of(t);
     let c = &mut t.c.congestion;
-    if report.is_open && moment.is_limited {
-        newreno::grow(c, report.acked, moment.mss);
+    match c.choice {
+        Choice::BBR => bbr::on_ack(c, &moment, report, sample),
+        _ if !report.is_open => {}
+        Choice::CUBIC => cubic::grow(c, &moment, report),
+        _ => newreno::grow(c, &moment, report.acked),
     }
-    c.window = c.window.clamp(moment.mss, LARGEST_WINDOW);
+    c.window = c.window.min(LARGEST_WINDOW);
+    if c.choice == Choice::BBR && bbr::is_resting(c) {
+        rate::on_idle_program(t);
+    }
+    pacing::set_rate(t);
 }
 
 /// The algorithm sets the window on every ACK, also while losses are repaired; recovery then leaves it alone.
@@ -167,7 +190,11 @@ pub(super) fn on_loss(t: &mut Turn<'_>) {
     let moment = Moment::of(t);
     let c = &mut t.c.congestion;
     (c.prior_window, c.prior_threshold) = (c.window, c.threshold);
-    c.threshold = newreno::threshold_after_loss(c, moment.mss);
+    match c.choice {
+        Choice::BBR => bbr::on_loss(c),
+        Choice::CUBIC => c.threshold = cubic::threshold_after_loss(c, &moment),
+        _ => c.threshold = newreno::threshold_after_loss(c, &moment),
+    }
 }
 
 /// A retransmission timeout. `is_first` is false for the same data timing out again: RFC 5681 3.1 lets the threshold be
@@ -176,13 +203,21 @@ pub(super) fn on_timeout(t: &mut Turn<'_>, is_first: bool) {
     if is_first {
         on_loss(t);
     }
+    match t.c.congestion.choice {
+        Choice::BBR => bbr::on_timeout(&mut t.c.congestion),
+        Choice::CUBIC => cubic::on_timeout(&mut t.c.congestion),
+        _ => {}
+    }
 }
 
 /// The last [`on_loss`] was a mistake: nothing had been lost.
 pub(super) fn undo(t: &mut Turn<'_>) {
     let c = &mut t.c.congestion;
-    c.window = c.window.max(c.prior_window);
-    c.threshold = c.threshold.max(c.prior_threshold);
+    match c.choice {
+        Choice::BBR => bbr::undo(c),
+        Choice::CUBIC => cubic::undo(c),
+        _ => newreno::undo(c),
+    }
 }
 
 /// What holds of every connection that is past its handshake.

@@ -1,7 +1,7 @@
 //! Congestion window validation (RFC 7661, RFC 2861): a window that was not used says nothing about the network, so it
 //! does not grow, and in time it falls towards what was used.
 
-use super::{Congestion, Connection, Marks, initial_window};
+use super::{Choice, Congestion, Connection, Marks, bbr, initial_window};
 use crate::tcp::rtt;
 use crate::tcp::transmit::milliseconds;
 use crate::tcp::turn::Turn;
@@ -57,15 +57,18 @@ fn remembered(c: &Congestion) -> u32 {
     c.threshold.max(c.window - c.window / 4)
 }
 
-/// Nothing was in flight for longer than a timeout, and now there is something to send.
+/// Nothing was in flight, and now there is something to send.
 ///
 /// LINUX: tcp_cwnd_restart(): the window is halved for each timeout that has passed, down to that of a start.
 pub(in crate::tcp) fn after_idle(t: &mut Turn<'_>) {
-    if t.head.sysctls.tcp_slow_start_after_idle == 0 || super::has_own_control(&t.c.congestion) {
-        return;
+    if t.c.congestion.choice == Choice::BBR {
+        return bbr::after_idle(&mut t.c.congestion);
     }
     let timeout = rtt::timeout(&t.c.rtt).max(1);
     let idle = t.now.saturating_sub(t.c.timers.last_sent);
+    if t.head.sysctls.tcp_slow_start_after_idle == 0 || idle <= timeout {
+        return;
+    }
     let c = &mut t.c.congestion;
     let least = initial_window(u32::from(t.c.send.mss)).min(c.window);
     c.threshold = remembered(c);

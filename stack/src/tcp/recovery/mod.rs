@@ -50,7 +50,7 @@ pub(super) fn duplicate_ack(t: &mut Turn<'_>) {
     let r = &mut t.c.recovery;
     r.duplicates = r.duplicates.saturating_add(1);
     match r.phase {
-        Phase::RECOVERY => {
+        Phase::RECOVERY if !congestion::has_own_control(&t.c.congestion) => {
             // RFC 6582 3.2 step 3: each duplicate means that a segment has left the network.
             t.c.congestion.window = t.c.congestion.window.saturating_add(mss);
         }
@@ -67,7 +67,9 @@ fn enter_recovery(t: &mut Turn<'_>) {
     }
     let mss = u32::from(t.c.send.mss);
     congestion::on_loss(t);
-    t.c.congestion.window = t.c.congestion.threshold + u32::from(DUPLICATE_THRESHOLD) * mss;
+    if !congestion::has_own_control(&t.c.congestion) {
+        t.c.congestion.window = t.c.congestion.threshold + u32::from(DUPLICATE_THRESHOLD) * mss;
+    }
     t.c.recovery.phase = Phase::RECOVERY;
     t.c.recovery.until = t.c.send.next;
     t.counters.tcp_fast_retransmissions += 1;
@@ -81,6 +83,9 @@ pub(super) fn on_ack(t: &mut Turn<'_>, acked: u32) {
     t.c.recovery.duplicates = 0;
     t.c.recovery.resend = t.c.recovery.resend.later_of(una);
     let is_full = !una.is_before(t.c.recovery.until);
+    if congestion::has_own_control(&t.c.congestion) {
+        return on_ack_under_own_control(t, acked, is_full);
+    }
     match t.c.recovery.phase {
         Phase::RECOVERY if is_full => {
             // RFC 6582 3.2 step 4, option 1: no burst after recovery.
@@ -106,6 +111,23 @@ pub(super) fn on_ack(t: &mut Turn<'_>, acked: u32) {
             t.c.recovery.until = una - 1;
             congestion::on_ack(t, &report(acked));
         }
+    }
+}
+
+/// The algorithm sets the window; what is left is to send again what is missing.
+fn on_ack_under_own_control(t: &mut Turn<'_>, acked: u32, is_full: bool) {
+    let phase = t.c.recovery.phase;
+    if is_full {
+        t.c.recovery.phase = Phase::OPEN;
+        t.c.recovery.frame = FrameId::NONE;
+    }
+    let is_open = t.c.recovery.phase == Phase::OPEN;
+    congestion::on_ack(t, &congestion::Report { is_open, ..report(acked) });
+    if phase == Phase::RECOVERY && !is_full {
+        resend_first(t);
+    }
+    if phase == Phase::OPEN {
+        t.c.recovery.until = t.c.send.una - 1;
     }
 }
 
