@@ -25,6 +25,8 @@ pub struct Conditions {
     pub jitter: u64,
     /// Bits per second; 0 for no limit.
     pub rate: u64,
+    /// Bytes that may wait for the transmitter, what is more is dropped; 0 for no limit.
+    pub queue: u64,
 }
 
 impl Default for Conditions {
@@ -37,6 +39,7 @@ impl Default for Conditions {
             delay: 50_000,
             jitter: 2_000_000,
             rate: 1_000_000_000,
+            queue: 0,
         }
     }
 }
@@ -62,6 +65,18 @@ pub struct Sim {
     random: u64,
     /// Every packet that was put on the wire, for tests that look at them.
     pub tap: Option<Vec<Packet>>,
+    /// What each packet met at the transmitter, for tests that look at the queue.
+    pub waits: Option<Vec<Wait>>,
+}
+
+/// A packet at the transmitter of an end.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    pub from: usize,
+    pub at: u64,
+    pub len: usize,
+    /// How long it waited, in nanoseconds; none when the queue was full and it was dropped.
+    pub waited: Option<u64>,
 }
 
 /// A packet on the wire.
@@ -101,6 +116,7 @@ impl Sim {
             busy_until: [0; 2],
             random,
             tap: None,
+            waits: None,
         })
     }
 
@@ -181,6 +197,15 @@ impl Sim {
         let c = self.conditions;
         let start = self.busy_until[from].max(self.now);
         let duration = (bytes.len() as u64 * 8 * 1_000_000_000).checked_div(c.rate).unwrap_or(0);
+        let waiting = (start - self.now) as u128 * u128::from(c.rate) / 8_000_000_000;
+        let has_room = c.queue == 0 || waiting + bytes.len() as u128 <= u128::from(c.queue);
+        if let Some(waits) = &mut self.waits {
+            let waited = has_room.then_some(start - self.now);
+            waits.push(Wait { from, at: self.now, len: bytes.len(), waited });
+        }
+        if !has_room {
+            return;
+        }
         self.busy_until[from] = start + duration;
         if self.happens(c.loss) {
             return;

@@ -1,6 +1,7 @@
 //! Two stacks over a simulated wire.
 
 mod buffers;
+mod bottleneck;
 mod ending;
 mod handshake;
 mod harness;

@@ -1,0 +1,251 @@
+//! Flows that share a link with a queue: how well they fill it, how fairly, and what queue and losses they make.
+
+use crate::harness::*;
+use stack::link::sim::{Conditions, Sim, address};
+use stack::region::{Handle, Sizes};
+use stack::socket::SocketRef;
+use stack::tcp::congestion::Choice;
+use stack::tcp::{self, Connection, Info, Listener, Settings};
+use std::fmt::Write;
+
+/// How often programs write and read.
+const POLL: u64 = 2 * MILLISECOND;
+/// Payload of a full packet, and the packet.
+const SEGMENT: f64 = 1448.0;
+const PACKET: f64 = 1514.0;
+/// More than any window here, so that the window that we announce holds up nobody.
+const RECEIVE_BUFFER: u32 = 16 << 20;
+const WRITE: usize = 64 << 10;
+
+/// The link from the clients to the server, and back.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    /// Bits per second.
+    pub rate: u64,
+    /// One way, in nanoseconds.
+    pub delay: u64,
+    /// Bytes.
+    pub queue: u64,
+}
+
+impl Link {
+    /// The bytes that the link holds without its queue.
+    pub(crate) fn product(&self) -> u64 {
+        self.rate / 8 * (2 * self.delay) / SECOND
+    }
+}
+
+/// A connection that sends as much as it can.
+pub(crate) struct Flow {
+    pub connection: Handle<Connection>,
+    receiver: Option<Handle<Connection>>,
+    pub got: u64,
+}
+
+pub(crate) struct Bottleneck {
+    pub sim: Sim,
+    pub flows: Vec<Flow>,
+    listener: Handle<Listener>,
+    buffer: Vec<u8>,
+    send_buffer: u32,
+}
+
+impl Bottleneck {
+    pub(crate) fn new(link: Link, flows: usize, seed: u64) -> Self {
+        let (Link { rate, delay, queue }, held) = (link, link.product() + link.queue);
+        // Four times a fair share: enough for a flow that has more, and for what it has to send again.
+        let send_buffer = ((16 * held / flows as u64) as u32).clamp(256 << 10, 8 << 20);
+        let frames = (flows as u64 * u64::from(send_buffer) + 4 * held) / 2048 * 3 / 2 + 4096;
+        let sizes = Sizes {
+            frames: frames as u32,
+            connections: 128,
+            requests: 128,
+            references: 256,
+            watches: 256,
+            ..Sizes::tiny()
+        };
+        let conditions = Conditions { rate, delay, queue, ..Conditions::default() };
+        let mut sim = Sim::new(sizes, conditions, seed).unwrap();
+        let settings = Settings { receive_buffer: RECEIVE_BUFFER, buffers_fixed: 3, ..Settings::default() };
+        let listener = tcp::listen(&mut sim.ends[SERVER], address(SERVER), PORT, 128, &settings).unwrap();
+        hold(&mut sim, SERVER, SocketRef::Listener(listener));
+        Self { sim, flows: Vec::new(), listener, buffer: vec![0; WRITE], send_buffer }
+    }
+
+    pub(crate) fn start(&mut self, choice: Choice) {
+        self.start_with(&Settings { congestion: choice.0, ..Settings::default() });
+    }
+
+    pub(crate) fn start_with(&mut self, settings: &Settings) {
+        let settings = Settings { send_buffer: self.send_buffer, buffers_fixed: 3, ..*settings };
+        let connection = connect_with(&mut self.sim, 40_000 + self.flows.len() as u16, &settings);
+        self.flows.push(Flow { connection, receiver: None, got: 0 });
+    }
+
+    /// Lets time pass; `look` is called each time that the programs have had their turn.
+    pub(crate) fn run(&mut self, nanoseconds: u64, mut look: impl FnMut(&mut Self)) {
+        let end = self.sim.now + nanoseconds;
+        let mut polls = 0;
+        while self.sim.now < end {
+            self.sim.run_for(POLL.min(end - self.sim.now));
+            self.programs();
+            look(self);
+            polls += 1;
+            if polls % 500 == 0 {
+                self.sim.check().unwrap();
+            }
+        }
+    }
+
+    fn programs(&mut self) {
+        while let Some(receiver) = accept(&mut self.sim, self.listener) {
+            let port = self.sim.ends[SERVER].connections.get(receiver).unwrap().head.tuple.remote_port;
+            self.flows[usize::from(port - 40_000)].receiver = Some(receiver);
+        }
+        let now = self.sim.now;
+        for flow in &mut self.flows {
+            loop {
+                let mut source = &self.buffer[..];
+                if tcp::write(&mut self.sim.ends[CLIENT], flow.connection, &mut source, false, now).is_err() {
+                    break;
+                }
+            }
+            let Some(receiver) = flow.receiver else { continue };
+            loop {
+                let mut sink = &mut self.buffer[..];
+                match tcp::read(&mut self.sim.ends[SERVER], receiver, &mut sink, false, now) {
+                    Ok(n) => flow.got += n as u64,
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    pub(crate) fn info(&self, flow: usize) -> Info {
+        tcp::info(&self.sim.ends[CLIENT], self.flows[flow].connection, self.sim.now)
+    }
+}
+
+/// What was seen in the time that counts.
+struct Seen {
+    /// Bytes that each flow brought to its reader.
+    got: Vec<u64>,
+    /// Share of the time that the link was busy.
+    used: f64,
+    /// Of the packets that were let through, in nanoseconds, sorted.
+    waits: Vec<u64>,
+    /// Share of the packets that were dropped.
+    lost: f64,
+    timeouts: u64,
+    link: Link,
+}
+
+impl Seen {
+    /// Jain's index: 1 when all flows get the same, 1/n when one gets all.
+    fn fairness(&self) -> f64 {
+        let sum: f64 = self.got.iter().map(|&x| x as f64).sum();
+        let squares: f64 = self.got.iter().map(|&x| x as f64 * x as f64).sum();
+        sum * sum / (self.got.len() as f64 * squares).max(1.0)
+    }
+
+    fn share(&self, flows: std::ops::Range<usize>) -> f64 {
+        let all: u64 = self.got.iter().sum();
+        self.got[flows].iter().sum::<u64>() as f64 / all as f64
+    }
+
+    fn wait(&self, share: f64) -> f64 {
+        let at = ((self.waits.len() - 1) as f64 * share) as usize;
+        self.waits[at] as f64 / 1e6
+    }
+
+    fn mean_wait(&self) -> f64 {
+        self.waits.iter().sum::<u64>() as f64 / self.waits.len() as f64 / 1e6
+    }
+
+    /// The part of what the link can carry that arrived at readers, each byte once.
+    fn goodput(&self, seconds: u64) -> f64 {
+        let most = self.link.rate as f64 / 8.0 * SEGMENT / PACKET * seconds as f64;
+        self.got.iter().sum::<u64>() as f64 / most
+    }
+}
+
+/// Flows that start one after the other within half a second; `seconds` count after `warm_up`.
+fn share(link: Link, choices: &[Choice], warm_up: u64, seconds: u64, seed: u64) -> Seen {
+    let mut b = Bottleneck::new(link, choices.len(), seed);
+    let pause = SECOND / 2 / choices.len() as u64;
+    for choice in choices {
+        b.start(*choice);
+        let jitter = b.sim.random() % (pause / 2);
+        b.run(pause / 2 + jitter, |_| {});
+    }
+    b.run(warm_up * SECOND, |_| {});
+    let before: Vec<u64> = b.flows.iter().map(|f| f.got).collect();
+    let timeouts = b.sim.ends[CLIENT].counters.tcp_timeouts;
+    b.sim.waits = Some(Vec::new());
+    b.run(seconds * SECOND, |_| {});
+    let mut passed = b.sim.waits.take().unwrap();
+    passed.retain(|w| w.from == CLIENT);
+    let mut waits: Vec<u64> = passed.iter().filter_map(|w| w.waited).collect();
+    waits.sort_unstable();
+    let bits: usize = passed.iter().filter(|w| w.waited.is_some()).map(|w| w.len * 8).sum();
+    Seen {
+        got: b.flows.iter().zip(before).map(|(flow, before)| flow.got - before).collect(),
+        used: bits as f64 / (link.rate * seconds) as f64,
+        lost: (passed.len() - waits.len()) as f64 / passed.len() as f64,
+        waits,
+        timeouts: b.sim.ends[CLIENT].counters.tcp_timeouts - timeouts,
+        link,
+    }
+}
+
+const ALL: [Choice; 3] = [Choice::RENO, Choice::CUBIC, Choice::BBR];
+const FLOWS: [usize; 5] = [1, 2, 4, 16, 64];
+const SECONDS: u64 = 30;
+const WARM_UP: u64 = 10;
+const SEED: u64 = 20_261_120;
+
+/// 50 Mb/s, 40 ms there and back, a queue as long as the link.
+fn link() -> Link {
+    let link = Link { rate: 50_000_000, delay: 20 * MILLISECOND, queue: 0 };
+    Link { queue: link.product(), ..link }
+}
+
+fn heading() -> String {
+    format!(
+        "{:<14}{:>6}{:>8}{:>9}{:>8}{:>10}{:>8}{:>8}{:>8}{:>10}\n",
+        "algorithm", "flows", "used %", "good %", "Jain", "queue ms", "p95", "max", "lost %", "timeouts"
+    )
+}
+
+fn row(name: &str, seen: &Seen) -> String {
+    format!(
+        "{name:<14}{:>6}{:>8.1}{:>9.1}{:>8.3}{:>10.2}{:>8.2}{:>8.2}{:>8.3}{:>10}\n",
+        seen.got.len(),
+        seen.used * 100.0,
+        seen.goodput(SECONDS) * 100.0,
+        seen.fairness(),
+        seen.mean_wait(),
+        seen.wait(0.95),
+        seen.wait(1.0),
+        seen.lost * 100.0,
+        seen.timeouts
+    )
+}
+
+fn equal_flows() -> String {
+    let mut table = heading();
+    for choice in ALL {
+        for flows in FLOWS {
+            let seen = share(link(), &vec![choice; flows], WARM_UP, SECONDS, SEED + flows as u64);
+            table += &row(choice.name(), &seen);
+        }
+    }
+    table
+}
+
+#[test]
+fn flows_share_a_bottleneck() {
+    let mut text = String::new();
+    writeln!(text, "{}", equal_flows()).unwrap();
+    println!("{text}");
+}
