@@ -42,10 +42,9 @@ const CONSERVATIVE_ROUNDS: u8 = 5;
 impl HyStart {
     /// An ACK in slow start, with its round trip.
     pub(super) fn on_ack(&mut self, m: &Moment, round_trip: Option<u32>) -> Pace {
-        if self.is_running == 0 || !m.una.is_before(self.round_end) {
-            if self.begin_round(m.next) == Pace::Over {
-                return Pace::Over;
-            }
+        let begins = self.is_running == 0 || !m.una.is_before(self.round_end);
+        if begins && self.begin_round(m.next) == Pace::Over {
+            return Pace::Over;
         }
         let Some(round_trip) = round_trip else { return self.pace() };
         if self.this_round == 0 || round_trip < self.this_round {
