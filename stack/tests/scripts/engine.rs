@@ -142,6 +142,10 @@ impl Host for Engine {
     fn delay(&self, _: u64) -> u64 {
         0
     }
+
+    fn pushes_otherwise(&self) -> bool {
+        false
+    }
 }
 
 enum Socket {

@@ -36,6 +36,9 @@ pub(crate) trait Host {
 
     /// By how much more than the script says a packet may be late that is due in so long.
     fn delay(&self, after: u64) -> u64;
+
+    /// PSH is not to be looked at.
+    fn pushes_otherwise(&self) -> bool;
 }
 
 /// A call of a script.

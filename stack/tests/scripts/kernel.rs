@@ -18,7 +18,7 @@ const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 const IFF_TUN_WITHOUT_INFO: i16 = 0x1001;
 const ETHERNET_LEN: usize = 14;
 /// A busy machine lets a timer wait; the kernel's own tick is 4 ms.
-const DELAY: u64 = 40_000_000;
+const DELAY: u64 = 20_000_000;
 
 pub(crate) struct Kernel {
     tun: File,
@@ -361,6 +361,11 @@ impl Host for Kernel {
     fn delay(&self, after: u64) -> u64 {
         // LINUX: the timer wheel is as much too late at most.
         DELAY + after / 8
+    }
+
+    /// LINUX: segments are cut from larger ones, and PSH stands where those end.
+    fn pushes_otherwise(&self) -> bool {
+        true
     }
 }
 

@@ -5,11 +5,12 @@ use std::fmt;
 pub(crate) const FIN: u8 = 1;
 pub(crate) const SYN: u8 = 2;
 pub(crate) const RST: u8 = 4;
+pub(crate) const PSH: u8 = 8;
 pub(crate) const ACK: u8 = 16;
 
 /// The letters of the flags, in the order in which they are printed.
 const FLAGS: [(char, u8); 8] =
-    [('F', FIN), ('S', SYN), ('R', RST), ('P', 8), ('U', 32), ('E', 64), ('W', 128), ('.', ACK)];
+    [('F', FIN), ('S', SYN), ('R', RST), ('P', PSH), ('U', 32), ('E', 64), ('W', 128), ('.', ACK)];
 /// The two ECN bits of the IP header.
 const ECN: [&str; 4] = ["noecn", "ect1", "ect0", "ce"];
 

@@ -114,7 +114,7 @@ impl Player {
             _ => {}
         }
         self.pass(to)?;
-        self.base = to;
+        self.base = self.world.host.now().max(to);
         match &line.action {
             Action::Inject(segment) => self.world.inject(segment),
             Action::InjectIcmp(icmp) => self.world.inject_icmp(icmp),

@@ -170,8 +170,12 @@ impl Script {
                 format!("+{round_trip} < @{flow} . 1:1(0) ack 1 win {window_then} <{last}>"),
                 format!("accept(3) = {fd}"),
             ];
-            if !self.lines.iter().any(|l| l.text.contains("= 3")) {
+            let has = |what: &str| self.lines.iter().any(|l| l.text.contains(what));
+            let (has_socket, listens) = (has("socket() = 3"), has("listen(3"));
+            if !listens {
                 lines.insert(0, "listen(3, 8) = 0".into());
+            }
+            if !has_socket {
                 lines.insert(0, "socket() = 3".into());
             }
             lines

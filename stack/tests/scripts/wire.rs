@@ -1,6 +1,6 @@
 //! Frames of segments and back, by another implementation than the engine's own.
 
-use crate::packet::{ACK, Content, Cookie, FIN, Number, Opt, RST, SYN, Segment, pattern};
+use crate::packet::{ACK, Content, Cookie, FIN, Number, Opt, PSH, RST, SYN, Segment, pattern};
 use etherparse::{
     IpEcn, IpHeaders, IpNumber, Ipv4Header, NetSlice, PacketBuilder, SlicedPacket, TransportSlice,
 };
@@ -20,7 +20,7 @@ pub(crate) fn frame(tuple: &Tuple, segment: &Segment) -> Result<Vec<u8>, String>
     );
     tcp.acknowledgment_number = segment.ack.unwrap_or(0);
     (tcp.fin, tcp.syn, tcp.rst) = (segment.has(FIN), segment.has(SYN), segment.has(RST));
-    (tcp.psh, tcp.ack, tcp.urg) = (segment.has(8), segment.has(ACK), segment.has(32));
+    (tcp.psh, tcp.ack, tcp.urg) = (segment.has(PSH), segment.has(ACK), segment.has(32));
     (tcp.ece, tcp.cwr) = (segment.has(64), segment.has(128));
     tcp.urgent_pointer = segment.urgent.unwrap_or(0);
     let options = option_bytes(segment.options.as_deref().unwrap_or(&[]))?;
@@ -135,7 +135,7 @@ pub(crate) fn read(packet: &[u8]) -> Result<(u16, u16, Segment, Vec<u8>), String
         (tcp.fin(), FIN),
         (tcp.syn(), SYN),
         (tcp.rst(), RST),
-        (tcp.psh(), 8),
+        (tcp.psh(), PSH),
         (tcp.ack(), ACK),
         (tcp.urg(), 32),
         (tcp.ece(), 64),

@@ -1,7 +1,7 @@
 //! The connections of a script: what relative numbers mean, what was sent, and what has happened.
 
 use crate::host::Host;
-use crate::packet::{ACK, Cookie, Number, Opt, SYN, Segment};
+use crate::packet::{ACK, Cookie, Number, Opt, PSH, SYN, Segment};
 use crate::script::Icmp;
 use crate::wire;
 use stack::link::sim::address;
@@ -130,7 +130,11 @@ impl World {
         if let (Some(named), Some(came), Some(flow)) = (named, came, self.flows.get_mut(&seen.flow)) {
             flow.timestamp_base.get_or_insert(came.wrapping_sub(named));
         }
-        wanted.is_met_by(&self.shown(seen))
+        let mut shown = self.shown(seen);
+        if self.host.pushes_otherwise() {
+            shown.flags = shown.flags & !PSH | wanted.flags & PSH;
+        }
+        wanted.is_met_by(&shown)
     }
 
     pub(crate) fn inject(&mut self, written: &Segment) -> Result<(), String> {
