@@ -65,7 +65,12 @@ impl World {
         let sizes = Sizes { frames: 192, connections: 16, requests: 16, time_waits: 16, ..Sizes::tiny() };
         let mut sim = Sim::new(sizes, Conditions::default(), seed).expect("no memory for a region");
         sim.tap = Some(Vec::new());
-        let small = Settings { receive_buffer: 64 << 10, send_buffer: 64 << 10, buffers_fixed: 3, ..Settings::default() };
+        let small = Settings {
+            receive_buffer: 64 << 10,
+            send_buffer: 64 << 10,
+            buffers_fixed: 3,
+            ..Settings::default()
+        };
         let listener =
             tcp::listen(&mut sim.ends[SERVER], address(SERVER), PORT, 4, &small).expect("a fresh table");
         let _ = socket::hold(&mut sim.ends[SERVER], SocketRef::Listener(listener), PROCESS);

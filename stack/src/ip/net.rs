@@ -226,8 +226,19 @@ impl Net {
         matches.max_by_key(|r| (r.prefix_len, core::cmp::Reverse(r.metric)))
     }
 
-    /// Looks the way from `from` to `to` up, as far as it is known. None: not ours to send.
+    /// Looks the way to `to` up, as far as it is known. None: not ours to send.
     pub fn path(&mut self, to: Addr) -> Option<Path> {
+        let path = self.way(to)?;
+        if path.resolved != 0 {
+            return Some(path);
+        }
+        let neighbour = self.neighbour(path.next_hop, path.device);
+        let resolved = u8::from(neighbour.is_some());
+        Some(Path { resolved, to: neighbour.unwrap_or_default(), ..path })
+    }
+
+    /// The same without a look at the neighbours, none of whom is asked for by it.
+    pub fn way(&self, to: Addr) -> Option<Path> {
         let route = *self.route(to)?;
         let generation = self.head.generation;
         if route.kind == RouteKind::LOCAL {
@@ -247,17 +258,14 @@ impl Net {
         let device = *self.devices().get(usize::from(route.device))?;
         let next_hop = if route.gateway.is_any() { to } else { route.gateway };
         let mtu = if route.mtu == 0 { device.mtu } else { route.mtu.min(device.mtu) };
-        let neighbour = self.neighbour(next_hop, route.device);
         Some(Path {
             generation,
             next_hop,
             mtu: mtu.min(u32::from(u16::MAX)) as u16,
             device: route.device,
             via: device.first_link,
-            resolved: u8::from(neighbour.is_some()),
             from: device.mac,
-            to: neighbour.unwrap_or_default(),
-            pad: [0; 3],
+            ..Path::default()
         })
     }
 

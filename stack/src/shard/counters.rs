@@ -94,6 +94,14 @@ counters! {
     syn_queue_overflows,
     /// Final ACKs dropped because the accept queue was full.
     accept_queue_overflows,
+    /// SYNs answered by a SYN cookie.
+    syn_cookies_sent,
+    /// Connections made of a SYN cookie that came back.
+    syn_cookies_received,
+    /// ACKs to a flooded listener that held no SYN cookie of ours.
+    syn_cookies_failed,
+    /// Final ACKs put off because of TCP_DEFER_ACCEPT.
+    deferred_accepts,
     /// Calls refused because a table of the region was full.
     table_full,
     /// Bytes that programs handed to us.

@@ -81,7 +81,8 @@ pub(super) struct Sending {
     pub probes: u8,
     /// Times that output has waited for the neighbour in a row.
     pub path_waits: u8,
-    pub pad: u8,
+    /// SYNs sent again.
+    pub resent_syns: u8,
 }
 
 /// The peer's half: "receive sequence variables".

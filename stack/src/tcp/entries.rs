@@ -50,7 +50,9 @@ pub struct Request {
     pub(super) speaks: Speaks,
     /// Times in a row that the SYN+ACK could not be sent.
     pub(super) path_waits: u8,
-    pub(super) pad: [u8; 2],
+    /// Times that nobody answered until the timer fired; 0 makes it young.
+    pub(super) timeouts: u8,
+    pub(super) pad: u8,
 }
 
 /// What was agreed on in the handshake of a half-open connection.
@@ -62,6 +64,8 @@ impl Speaks {
     pub(super) const TIMESTAMPS: Self = Self(1);
     pub(super) const SACK: Self = Self(2);
     pub(super) const ECN: Self = Self(4);
+    /// The final ACK has come, and was put off.
+    pub(super) const ANSWERED: Self = Self(8);
 
     pub(super) const fn has(self, what: Self) -> bool {
         self.0 & what.0 != 0
@@ -104,8 +108,11 @@ pub struct Listener {
     pub port: u16,
     pub pad: [u8; 2],
     pub backlog: u32,
-    /// Half-open connections to this listener.
+    /// Half-open connections to this listener, and those of them whose SYN+ACK may still be answered in time.
     pub half_open: u32,
+    pub young: u32,
+    /// When a SYN cookie was last sent, in milliseconds; 0 for never.
+    pub flooded_at: u32,
     /// Established connections that nobody has accepted yet.
     pub accept_queue: List,
 }

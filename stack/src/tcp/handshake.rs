@@ -14,11 +14,14 @@ use crate::shard::{Entry, EntryHead, Shard};
 use crate::wire::options::{self, parse, syn_bytes};
 use crate::wire::{Flags, SynOptions, Timestamps};
 
-/// LINUX: net.ipv4.tcp_syn_retries and tcp_synack_retries.
-const SYN_RETRIES: u32 = 6;
-pub(super) const SYN_ACK_RETRIES: u32 = 5;
+/// LINUX: tcp_ecn: 1 asks for ECN, 2 only grants it.
+const ASK_FOR_ECN: u32 = 1;
 /// LINUX: tcp_enter_quickack_mode() at the start.
 const QUICK_ACKS: u8 = 16;
+/// Doublings of a second that are more than any timeout.
+const LONGEST_MODEL: u32 = 20;
+/// LINUX: TCP_TIMEOUT_MIN.
+const LEAST_WAIT: u64 = 2_000_000;
 
 /// See [`super::connect`].
 pub(super) fn connect(
@@ -35,6 +38,8 @@ pub(super) fn connect(
     let _ = turn::act(s, h, now, |t| {
         t.enter(State::SYN_SENT);
         t.c.timers.resend = now + rtt::INITIAL_TIMEOUT;
+        // LINUX: what limits a handshake in time counts from its first SYN.
+        t.c.timers.resending_since = now;
         // Offered until the peer's SYN says otherwise.
         t.c.marks.set(offered(&t.head.sysctls));
         send_syn(t);
@@ -98,10 +103,22 @@ pub(super) fn send_syn(t: &mut Turn<'_>) {
         t.c.receive.edge = t.c.receive.next + window::initial(&t.c.settings, &t.head.sysctls);
     }
     let (bytes, len) = syn_bytes(&offer);
-    let flags = if answers { Flags::SYN | Flags::ACK } else { Flags::SYN };
+    let flags = syn_flags(t.c, &t.head.sysctls);
     let iss = t.c.send.una;
     t.send_control(flags, iss, bytes.get(..len));
     t.c.timers.last_sent = t.now;
+}
+
+/// RFC 3168 6.1.1: an ECN-setup SYN has ECE and CWR, an ECN-setup SYN-ACK has ECE alone.
+fn syn_flags(c: &Connection, sysctls: &Sysctls) -> Flags {
+    let speaks_ecn = c.marks.has(Marks::ECN);
+    if c.state == State::SYN_RECEIVED {
+        let flags = Flags::SYN | Flags::ACK;
+        return if speaks_ecn { flags | Flags::ECE } else { flags };
+    }
+    // RFC 3168 6.1.1.1: a host on the way may drop what it does not know, "the initiator SHOULD" then try without.
+    let falls_back = c.send.resent_syns > 0 && sysctls.tcp_ecn_fallback != 0;
+    if speaks_ecn && !falls_back { Flags::SYN | Flags::ECE | Flags::CWR } else { Flags::SYN }
 }
 
 /// What the namespace lets a SYN offer.
@@ -111,6 +128,7 @@ fn offered(sysctls: &Sysctls) -> Marks {
         (sysctls.tcp_timestamps, Marks::TIMESTAMPS),
         (sysctls.tcp_window_scaling, Marks::SCALED),
         (sysctls.tcp_sack, Marks::SACK),
+        (u32::from(sysctls.tcp_ecn == ASK_FOR_ECN), Marks::ECN),
     ] {
         if value != 0 {
             marks.set(mark);
@@ -140,27 +158,49 @@ pub(super) fn retry_path(t: &mut Turn<'_>) {
 
 /// The SYN was not answered.
 pub(super) fn resend_due(t: &mut Turn<'_>) {
-    let retries = match (t.c.state, t.c.settings.syn_count) {
-        (State::SYN_RECEIVED, _) => SYN_ACK_RETRIES,
-        (_, 0) => SYN_RETRIES,
-        (_, n) => n,
-    };
-    if u32::from(t.c.rtt.backoff) >= retries || user_timeout_passed(t) {
+    if has_tried_enough(t) {
         return input::fail(t, Error::TimedOut);
     }
-    if t.c.timers.resending_since == 0 {
-        t.c.timers.resending_since = t.now;
+    t.c.send.resent_syns = t.c.send.resent_syns.saturating_add(1);
+    // LINUX: tcp_syn_linear_timeouts: a lost SYN is likelier than a crowded path, so the first ones come again soon.
+    let is_linear = t.c.state == State::SYN_SENT
+        && u32::from(t.c.send.resent_syns) <= t.head.sysctls.tcp_syn_linear_timeouts;
+    if !is_linear {
+        rtt::back_off(&mut t.c.rtt);
     }
-    rtt::back_off(&mut t.c.rtt);
-    t.c.timers.resend = t.now + rtt::timeout(&t.c.rtt);
+    t.c.timers.resend = t.now + rtt::timeout(&t.c.rtt).min(user_time_left(t));
     t.counters.tcp_retransmissions += 1;
-    t.c.recovery.total += 1;
+    t.c.recovery.total = t.c.recovery.total.saturating_add(1);
     send_syn(t);
 }
 
-fn user_timeout_passed(t: &Turn<'_>) -> bool {
-    let (limit, since) = (u64::from(t.c.settings.user_timeout) * 1_000_000, t.c.timers.resending_since);
-    limit != 0 && since != 0 && t.now.saturating_sub(since) >= limit
+/// LINUX: tcp_write_timeout(), before the handshake is done: so many SYNs, or the time that they would take if each
+/// timeout were twice the one before.
+fn has_tried_enough(t: &Turn<'_>) -> bool {
+    let sysctls = &t.head.sysctls;
+    let retries = match t.c.settings.syn_count {
+        0 => sysctls.tcp_syn_retries,
+        count => count,
+    };
+    let linear = if t.c.state == State::SYN_SENT { sysctls.tcp_syn_linear_timeouts } else { 0 };
+    let resent = u32::from(t.c.send.resent_syns);
+    let elapsed = t.now.saturating_sub(t.c.timers.resending_since);
+    let patience = match t.c.settings.user_timeout {
+        0 => ((2 << retries.min(LONGEST_MODEL)) - 1) * rtt::INITIAL_TIMEOUT,
+        limit => u64::from(limit) * 1_000_000,
+    };
+    resent >= retries.saturating_add(linear) || (resent > 0 && elapsed >= patience)
+}
+
+/// LINUX: tcp_clamp_rto_to_user_timeout().
+fn user_time_left(t: &Turn<'_>) -> u64 {
+    match t.c.settings.user_timeout {
+        0 => u64::MAX,
+        limit => {
+            let end = t.c.timers.resending_since + u64::from(limit) * 1_000_000;
+            end.saturating_sub(t.now).max(LEAST_WAIT)
+        }
+    }
 }
 
 /// RFC 9293 3.10.7.3.
@@ -172,6 +212,10 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
         if !flags.has(Flags::RST) && t.has_path() {
             t.counters.tcp_resets_out += 1;
             t.send_control(Flags::RST, segment.ack, Some(&[]));
+        }
+        // LINUX: the peer remembers another connection, which this has ended, so the SYN goes again at once.
+        if t.c.send.resent_syns == 0 {
+            t.c.timers.resend = t.now + LEAST_WAIT;
         }
         return;
     }
@@ -187,14 +231,36 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
     }
     learn(t, segment);
     if !acks {
-        // Both sides open at once.
-        t.enter(State::SYN_RECEIVED);
-        t.c.send.window = u32::from(segment.window);
-        t.c.marks.set(Marks::ACK_NOW);
-        return;
+        return both_open(t, segment);
+    }
+    // RFC 3168 6.1.1: only ECE without CWR in the answer is a yes.
+    if !flags.has(Flags::ECE) || flags.has(Flags::CWR) {
+        t.c.marks.clear(Marks::ECN);
     }
     established(t, segment, u32::from(segment.window));
     t.c.marks.set(Marks::ACK_NOW);
+}
+
+/// Both sides open at once: RFC 9293 3.5, figure 7.
+fn both_open(t: &mut Turn<'_>, segment: &Segment) {
+    if !segment.flags.has(Flags::ECE) || !segment.flags.has(Flags::CWR) {
+        t.c.marks.clear(Marks::ECN);
+    }
+    t.enter(State::SYN_RECEIVED);
+    t.c.send.window = u32::from(segment.window);
+    t.c.marks.set(Marks::ACK_NOW);
+}
+
+/// The peer's SYN+ACK after both have opened at once; his SYN we know already.
+///
+/// LINUX: tcp_validate_incoming() lets it pass since 6.11.
+pub(super) fn is_answer_to_both_open(c: &Connection, segment: &Segment) -> bool {
+    c.state == State::SYN_RECEIVED
+        && !c.marks.has(Marks::PASSIVE)
+        && segment.flags.has(Flags::ACK)
+        && segment.sequence_len() == 1
+        && segment.seq + 1 == c.receive.next
+        && segment.ack == c.send.next
 }
 
 /// Takes over what the peer's SYN says.
@@ -232,7 +298,7 @@ fn syn_options<'a>(t: &'a Turn<'_>, segment: &Segment) -> &'a [u8] {
 
 /// Our SYN is acknowledged, and the peer's is here.
 fn established(t: &mut Turn<'_>, segment: &Segment, window: u32) {
-    if t.c.rtt.backoff == 0 && t.c.timers.last_sent != 0 {
+    if t.c.send.resent_syns == 0 && t.c.timers.last_sent != 0 {
         let elapsed = t.now.saturating_sub(t.c.timers.last_sent);
         rtt::measured(&mut t.c.rtt, elapsed);
     }
@@ -257,11 +323,16 @@ pub(super) fn in_syn_received(t: &mut Turn<'_>, segment: &Segment) -> bool {
         input::abort_with_reset(t, segment.ack);
         return false;
     }
-    let window = u32::from(segment.window) << t.c.send.scale.min(options::MAX_WINDOW_SCALE);
-    established(t, segment, window);
+    let is_syn = segment.flags.has(Flags::SYN);
+    // RFC 7323 2.2: the window of a SYN is never scaled.
+    let shift = if is_syn { 0 } else { t.c.send.scale.min(options::MAX_WINDOW_SCALE) };
+    established(t, segment, u32::from(segment.window) << shift);
     // RFC 9293 3.10.7.4: a FIN that shutdown() asked for while the handshake was under way.
     if t.c.marks.has(Marks::FIN_QUEUED) {
         t.enter(State::FIN_WAIT_1);
     }
-    true
+    if is_syn {
+        t.c.marks.set(Marks::ACK_NOW);
+    }
+    !is_syn
 }

@@ -156,7 +156,7 @@ fn in_other_states(t: &mut Turn<'_>, segment: &Segment) {
     if segment.flags.has(Flags::RST) {
         return reset(t, segment);
     }
-    if segment.flags.has(Flags::SYN) {
+    if segment.flags.has(Flags::SYN) && !handshake::is_answer_to_both_open(t.c, segment) {
         return syn(t, segment);
     }
     // "If the ACK bit is off, drop the segment and return."

@@ -3,7 +3,7 @@
 use super::connection::Marks;
 use super::segment::Segment;
 use super::turn;
-use super::{Connection, Listener, Settings, State, close, readiness, reply, request};
+use super::{Connection, Listener, Settings, State, close, cookies, readiness, reply, request};
 use crate::Error;
 use crate::ip::net::Addr;
 use crate::region::{Handle, Link, Links, List, Slab};
@@ -11,9 +11,6 @@ use crate::shard::{Entry, LISTEN_BUCKETS, Shard};
 use crate::socket::SocketRef;
 use crate::wait;
 use crate::wire::Flags;
-
-/// LINUX: net.core.somaxconn.
-const LARGEST_BACKLOG: u32 = 4096;
 
 /// The accept queue's links.
 pub(super) struct AcceptLinks<'a>(pub &'a mut Slab<Connection>);
@@ -36,9 +33,9 @@ pub(super) fn listen(
         s.counters.table_full += 1;
         return Err(Error::NoBuffers);
     };
+    let backlog = backlog.min(s.head.sysctls.somaxconn);
     if let Some(l) = s.listeners.get_mut(h) {
-        (l.addr, l.port, l.settings) = (addr, port, *settings);
-        l.backlog = backlog.min(LARGEST_BACKLOG);
+        (l.addr, l.port, l.settings, l.backlog) = (addr, port, *settings, backlog);
     }
     chain(s, h);
     Ok(h)
@@ -87,16 +84,25 @@ pub(super) fn find(s: &Shard, addr: Addr, port: u16) -> Option<Handle<Listener>>
     any
 }
 
-/// A segment that belongs to no entry of the connection table.
+/// A segment that belongs to no entry of the connection table: RFC 9293 3.10.7.1 and 3.10.7.2.
 pub(super) fn on_segment(s: &mut Shard, segment: &Segment, now: u64) {
     let flags = segment.flags;
     let listener = find(s, segment.tuple.local, segment.tuple.local_port);
+    // "An incoming RST should be ignored."
+    if flags.has(Flags::RST) && listener.is_some() {
+        return;
+    }
     match listener {
-        Some(l) if flags.only(Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN => {
-            request::on_syn(s, l, segment, now);
+        Some(l) if flags.has(Flags::ACK) && !flags.has(Flags::SYN) && cookies::redeem(s, l, segment, now) => {
         }
-        // RFC 9293 3.10.7.2: "if the RST bit is set, ignore"; anything with an ACK is answered by a reset.
+        Some(l) if flags.only(Flags::SYN | Flags::ACK) == Flags::SYN => {
+            // LINUX: a SYN that is the end as well means no good.
+            if !flags.has(Flags::FIN) {
+                request::on_syn(s, l, segment, None, now);
+            }
+        }
         Some(_) if !flags.has(Flags::ACK) => {}
+        // "Any acknowledgment is bad if it arrives on a connection still in the LISTEN state."
         _ => {
             s.counters.tcp_no_socket += 1;
             reply::reset(s, segment);
@@ -162,7 +168,7 @@ pub(super) fn recover(s: &mut Shard) {
         let Some(h) = s.listeners.at(index) else { continue };
         if let Some(l) = s.listeners.get_mut(h) {
             l.accept_queue = List::EMPTY;
-            l.half_open = 0;
+            (l.half_open, l.young) = (0, 0);
             l.chain = 0;
         }
         chain(s, h);
@@ -185,9 +191,11 @@ pub(super) fn recover(s: &mut Shard) {
     }
     for index in 1..s.requests.high_water() {
         let Some(h) = s.requests.at(index) else { continue };
-        let listener = s.requests.get(h).map(|r| r.listener).unwrap_or_default();
+        let Some((listener, is_young)) = s.requests.get(h).map(|r| (r.listener, r.timeouts == 0)) else {
+            continue;
+        };
         match s.listeners.get_mut(listener) {
-            Some(l) => l.half_open += 1,
+            Some(l) => (l.half_open, l.young) = (l.half_open + 1, l.young + u32::from(is_young)),
             None => s.requests.free(h),
         }
     }
@@ -195,7 +203,8 @@ pub(super) fn recover(s: &mut Shard) {
 
 /// See [`super::set_backlog`].
 pub(super) fn set_backlog(s: &mut Shard, listener: Handle<Listener>, backlog: u32) {
+    let backlog = backlog.min(s.head.sysctls.somaxconn);
     if let Some(l) = s.listeners.get_mut(listener) {
-        l.backlog = backlog.min(LARGEST_BACKLOG);
+        l.backlog = backlog;
     }
 }

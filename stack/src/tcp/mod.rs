@@ -2,9 +2,9 @@
 //!
 //! The way in: [`input`] takes segments, `write`, `read` and the rest are what the socket layer calls, [`on_timer`]
 //! and [`end_of_burst`] come from the pump. Each acts on one connection in a [`turn`]; what follows in other tables
-//! is settled there. The files, in the order of a connection's life: `handshake`, `listen`, `request`; `input`,
-//! `ack`, `incoming`, `receive_queue`, `beyond`, `sack`, `window`; `send_queue`, `output`, `transmit`; `rtt`, `recovery`,
-//! `congestion`, `timers`; `close`, `timewait`, `reply`.
+//! is settled there. The files, in the order of a connection's life: `handshake`; `listen`, `request`, `cookies`,
+//! `passive`; `input`, `ack`, `incoming`, `receive_queue`, `beyond`, `sack`, `window`; `send_queue`, `output`,
+//! `transmit`; `rtt`, `recovery`, `congestion`, `timers`; `close`, `timewait`, `reply`.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod check;
 mod close;
 pub mod congestion;
 mod connection;
+mod cookies;
 mod delayed_ack;
 mod entries;
 mod handshake;
@@ -25,6 +26,7 @@ mod listen;
 mod numbers;
 mod output;
 mod pacing;
+mod passive;
 mod path_mtu;
 mod rate;
 mod readiness;

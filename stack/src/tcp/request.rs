@@ -1,151 +1,244 @@
 //! Half-open connections: from a peer's SYN to its final ACK.
 
-use super::connection::Marks;
 use super::entries::Speaks;
-use super::handshake::{self, SYN_ACK_RETRIES};
+use super::passive::{self, Agreement};
 use super::segment::Segment;
-use super::transmit::{self, milliseconds};
-use super::{Listener, Request, State, input, listen, numbers, reply, rtt, turn, window};
+use super::transmit::milliseconds;
+use super::{Listener, Request, Seq, Settings, cookies, listen, numbers, reply, rtt, turn, window};
 use crate::region::{HEADROOM, Handle, Purpose};
 use crate::shard::{Entry, EntryHead, Shard};
-use crate::wire::options::{parse, syn_bytes};
+use crate::wire::options::{Cookie, timestamp_bytes};
 use crate::wire::{Flags, SegmentHeaders, Timestamps};
 
-/// The peer does not scale its windows.
-const UNSCALED: u8 = u8::MAX;
-/// LINUX: net.ipv4.tcp_max_syn_backlog at its least; a listener with a short backlog gets as much.
-const LEAST_HALF_OPEN: u32 = 128;
 /// LINUX: net.ipv4.tcp_invalid_ratelimit, in milliseconds.
 pub(super) const ANSWER_INTERVAL: u32 = 500;
+/// LINUX: reqsk_timer_handler(): below this a queue is never thought crowded, and no entry is tried less often.
+const SMALLEST_CROWD: u32 = 8;
+const LEAST_RETRIES: u32 = 2;
+/// LINUX: secs_to_retrans(): the count is a byte.
+const MOST_DEFERRED: u8 = u8::MAX;
+/// Three seconds of waits of 64 ms: as long as the kernel looks for a neighbour.
+const MOST_PATH_WAITS: u8 = 52;
 
-/// A SYN for a listener.
-pub(super) fn on_syn(s: &mut Shard, listener: Handle<Listener>, segment: &Segment, now: u64) {
+/// A SYN for a listener. `iss` is given when it takes over a TIME_WAIT entry: such a peer is real.
+///
+/// LINUX: tcp_conn_request().
+pub(super) fn on_syn(
+    s: &mut Shard,
+    listener: Handle<Listener>,
+    segment: &Segment,
+    iss: Option<Seq>,
+    now: u64,
+) {
     let Some(l) = s.listeners.get(listener) else { return };
-    // LINUX: tcp_conn_request(): while nobody accepts, nobody new is let in.
+    let sysctls = s.head.sysctls;
+    let is_crowded = iss.is_none() && (sysctls.tcp_syncookies == 2 || l.half_open > l.backlog);
+    let wants_cookie = is_crowded || s.requests.is_full();
+    if wants_cookie && sysctls.tcp_syncookies == 0 {
+        s.counters.syn_queue_overflows += 1;
+        return;
+    }
+    // LINUX: while nobody accepts, nobody new is let in.
     if listen::is_full(l) {
         s.counters.accept_queue_overflows += 1;
         return;
     }
-    if l.half_open >= l.backlog.max(LEAST_HALF_OPEN) {
+    // LINUX: without cookies the last quarter is for peers that are known from earlier connections. We keep no
+    // record of peers, so it stays empty.
+    let most = sysctls.tcp_max_syn_backlog;
+    if sysctls.tcp_syncookies == 0 && iss.is_none() && most.saturating_sub(l.half_open) < most >> 2 {
         s.counters.syn_queue_overflows += 1;
         return;
     }
-    let Some(h) = s.requests.alloc() else {
-        s.counters.syn_queue_overflows += 1;
-        return;
-    };
-    let said = parse(options(s, segment));
-    let sysctls = s.head.sysctls;
-    let speaks = Speaks::default()
-        .with(Speaks::TIMESTAMPS, said.timestamps.is_some() && sysctls.tcp_timestamps != 0)
-        .with(Speaks::SACK, said.sack_permitted && sysctls.tcp_sack != 0);
-    let iss = numbers::initial(s, &segment.tuple, now);
-    let Some(r) = s.requests.get_mut(h) else { return };
-    *r = Request {
-        head: EntryHead::new(segment.tuple),
-        listener,
-        iss,
-        irs: segment.seq,
-        ts_recent: said.timestamps.map_or(0, |t| t.value),
-        since: milliseconds(now),
-        due: 0,
-        answered: milliseconds(now).wrapping_sub(ANSWER_INTERVAL),
-        peer_mss: said.mss.unwrap_or(transmit::DEFAULT_MSS),
-        scale: said.window_scale.filter(|_| sysctls.tcp_window_scaling != 0).unwrap_or(UNSCALED),
-        resent: 0,
-        speaks,
-        path_waits: 0,
-        pad: [0; 2],
-    };
-    turn::enter_table(s, Entry::Request(h));
-    if let Some(l) = s.listeners.get_mut(listener) {
-        l.half_open += 1;
+    let said = passive::options(s, segment);
+    let iss = iss.unwrap_or_else(|| numbers::initial(s, &segment.tuple, now));
+    let agreement = passive::agree(s, listener, segment, &said, iss);
+    if wants_cookie {
+        return cookies::answer(s, &agreement, segment, now);
     }
-    answer(s, h, now);
+    begin(s, &agreement, None, now);
 }
 
-fn options<'a>(s: &'a Shard, segment: &Segment) -> &'a [u8] {
-    let (at, len) = (usize::from(segment.options.0), usize::from(segment.options.1));
-    s.frames.packet(segment.frame).get(at..at + len).unwrap_or(&[])
+/// Makes the entry, and answers.
+fn begin(s: &mut Shard, a: &Agreement, cookie: Option<Cookie>, now: u64) {
+    let Some(h) = s.requests.alloc() else { return };
+    let interval = s.head.sysctls.tcp_invalid_ratelimit;
+    let Some(r) = s.requests.get_mut(h) else { return };
+    *r = Request {
+        head: EntryHead::new(a.tuple),
+        listener: a.listener,
+        iss: a.iss,
+        irs: a.irs,
+        ts_recent: a.ts_recent,
+        since: milliseconds(now),
+        due: 0,
+        answered: milliseconds(now).wrapping_sub(interval),
+        peer_mss: a.peer_mss,
+        scale: a.scale,
+        resent: 0,
+        speaks: a.speaks,
+        path_waits: 0,
+        timeouts: 0,
+        pad: 0,
+    };
+    turn::enter_table(s, Entry::Request(h));
+    if let Some(l) = s.listeners.get_mut(a.listener) {
+        l.half_open += 1;
+        l.young += 1;
+    }
+    answer(s, h, cookie, now);
+}
+
+impl Request {
+    fn agreement(&self) -> Agreement {
+        Agreement {
+            tuple: self.head.tuple,
+            listener: self.listener,
+            iss: self.iss,
+            irs: self.irs,
+            ts_recent: self.ts_recent,
+            peer_mss: self.peer_mss,
+            scale: self.scale,
+            speaks: self.speaks,
+        }
+    }
 }
 
 /// Sends the SYN+ACK, or tries again soon when the address of the next hop is not known yet.
-fn answer(s: &mut Shard, h: Handle<Request>, now: u64) {
-    let is_sent = send_syn_ack(s, h, now);
+fn answer(s: &mut Shard, h: Handle<Request>, cookie: Option<Cookie>, now: u64) {
+    let is_sent = send_syn_ack(s, h, cookie, now);
     let Some(r) = s.requests.get_mut(h) else { return };
-    let deadline = if is_sent {
+    if is_sent {
         r.path_waits = 0;
-        now + (rtt::INITIAL_TIMEOUT << r.resent.min(7))
-    } else {
-        r.path_waits = r.path_waits.saturating_add(1);
-        now + (transmit::FIRST_PATH_WAIT << r.path_waits.min(transmit::LONGEST_PATH_WAIT_SHIFT))
-    };
-    r.due = milliseconds(deadline);
+        return wait_for_answer(s, h, now);
+    }
+    r.path_waits = r.path_waits.saturating_add(1);
+    let wait =
+        super::transmit::FIRST_PATH_WAIT << (r.path_waits - 1).min(super::transmit::LONGEST_PATH_WAIT_SHIFT);
+    set_timer(s, h, now + wait);
+}
+
+/// The SYN+ACK is out: RFC 6298 5.5 doubles the time that the answer may take.
+fn wait_for_answer(s: &mut Shard, h: Handle<Request>, now: u64) {
+    let most = u64::from(s.head.sysctls.tcp_rto_max_ms) * 1_000_000;
+    let Some(r) = s.requests.get(h) else { return };
+    let timeout = (rtt::INITIAL_TIMEOUT << r.timeouts.min(7)).min(most);
+    set_timer(s, h, now + timeout);
+}
+
+fn set_timer(s: &mut Shard, h: Handle<Request>, deadline: u64) {
+    if let Some(r) = s.requests.get_mut(h) {
+        r.due = milliseconds(deadline);
+    }
     s.arm(Entry::Request(h), deadline);
 }
 
 /// The SYN+ACK was not answered.
+///
+/// LINUX: reqsk_timer_handler().
 pub(super) fn on_timer(s: &mut Shard, h: Handle<Request>, now: u64) {
-    let Some(r) = s.requests.get_mut(h) else { return };
+    let Some(r) = s.requests.get(h).copied() else { return };
     let early = r.due.wrapping_sub(milliseconds(now)) as i32;
     if early > 0 {
         return s.arm(Entry::Request(h), now + early as u64 * 1_000_000);
     }
-    if u32::from(r.resent) >= SYN_ACK_RETRIES {
+    match r.path_waits {
+        0 => {}
+        MOST_PATH_WAITS => return forget(s, h),
+        _ => return answer(s, h, None, now),
+    }
+    let Some(l) = s.listeners.get(r.listener) else { return forget(s, h) };
+    let (timeouts, deferred) = (u32::from(r.timeouts), u32::from(deferred_timeouts(&l.settings)));
+    let was_answered = r.speaks.has(Speaks::ANSWERED);
+    let is_over = timeouts >= retries(s, r.listener);
+    let may_still_wait = deferred > 0 && was_answered && timeouts < deferred;
+    if is_over && !may_still_wait {
         return forget(s, h);
     }
-    match r.path_waits {
-        0 => {
-            r.resent += 1;
-            s.counters.tcp_retransmissions += 1;
-        }
-        MOST_PATH_WAITS => return forget(s, h),
-        _ => {}
+    // An ACK that was put off is asked for again at the end of that time, as the peer's last chance.
+    let is_asked = deferred == 0 || !was_answered || timeouts + 1 >= deferred;
+    if r.timeouts == 0
+        && let Some(l) = s.listeners.get_mut(r.listener)
+    {
+        l.young = l.young.saturating_sub(1);
     }
-    answer(s, h, now);
+    if let Some(r) = s.requests.get_mut(h) {
+        r.timeouts = r.timeouts.saturating_add(1);
+        r.resent = r.resent.saturating_add(u8::from(is_asked));
+    }
+    if is_asked {
+        s.counters.tcp_retransmissions += 1;
+        answer(s, h, None, now);
+    } else {
+        wait_for_answer(s, h, now);
+    }
+}
+
+/// How often an unanswered SYN+ACK is sent again.
+///
+/// LINUX: half of the queue is for young entries: when it fills up, the old ones get fewer tries.
+fn retries(s: &Shard, listener: Handle<Listener>) -> u32 {
+    let Some(l) = s.listeners.get(listener) else { return 0 };
+    let mut retries = match l.settings.syn_count {
+        0 => s.head.sysctls.tcp_synack_retries,
+        count => count,
+    };
+    if l.half_open.saturating_mul(2) > l.backlog.max(SMALLEST_CROWD) {
+        let mut young = l.young.saturating_mul(2);
+        while retries > LEAST_RETRIES && l.half_open >= young {
+            retries -= 1;
+            young = young.saturating_mul(2);
+        }
+    }
+    retries
+}
+
+/// TCP_DEFER_ACCEPT in timeouts of the SYN+ACK.
+///
+/// LINUX: secs_to_retrans(): as many as it takes for their sum to reach the seconds.
+fn deferred_timeouts(settings: &Settings) -> u8 {
+    let (mut count, mut sum, mut timeout) = (0, 0, 1);
+    while count < MOST_DEFERRED && sum < settings.defer_accept {
+        sum = sum.saturating_add(timeout);
+        timeout = (timeout * 2).min((rtt::LARGEST_TIMEOUT / 1_000_000_000) as u32);
+        count += 1;
+    }
+    count
 }
 
 /// Ends a half-open connection.
-fn forget(s: &mut Shard, h: Handle<Request>) {
-    let listener = s.requests.get(h).map(|r| r.listener).unwrap_or_default();
+pub(super) fn forget(s: &mut Shard, h: Handle<Request>) {
+    let Some((listener, is_young)) = s.requests.get(h).map(|r| (r.listener, r.timeouts == 0)) else { return };
     if let Some(l) = s.listeners.get_mut(listener) {
         l.half_open = l.half_open.saturating_sub(1);
+        l.young = l.young.saturating_sub(u32::from(is_young));
     }
     turn::leave_table(s, Entry::Request(h));
     s.requests.free(h);
 }
 
 /// False without a way to the peer. Without a frame the SYN+ACK is lost, and its timer sends another.
-fn send_syn_ack(s: &mut Shard, h: Handle<Request>, now: u64) -> bool {
-    let Some(r) = s.requests.get(h).copied() else { return false };
-    let Some(settings) = s.listeners.get(r.listener).map(|l| l.settings) else { return false };
-    let tuple = r.head.tuple;
-    let path = s.net.path(tuple.remote).filter(|p| p.resolved != 0);
+fn send_syn_ack(s: &mut Shard, h: Handle<Request>, cookie: Option<Cookie>, now: u64) -> bool {
+    let Some(a) = s.requests.get(h).map(Request::agreement) else { return false };
+    let Some(settings) = s.listeners.get(a.listener).map(|l| l.settings) else { return false };
+    let path = s.net.path(a.tuple.remote).filter(|p| p.resolved != 0);
     s.after.keeper |= s.net.head.wanted != 0;
     let Some(path) = path else {
         s.counters.neighbour_missing += 1;
         return false;
     };
-    let mut offer = handshake::offer(&settings, &path, s.frames.chunk_size());
-    if r.speaks.has(Speaks::TIMESTAMPS) {
-        let value = milliseconds(now).wrapping_add(numbers::timestamp_offset(s, &tuple));
-        offer.timestamps = Some(Timestamps { value, echo: r.ts_recent });
-    }
-    offer.sack_permitted = r.speaks.has(Speaks::SACK);
-    if r.scale != UNSCALED {
-        offer.window_scale = Some(window::scale_for(&settings, &s.head.sysctls));
-    }
-    let (bytes, len) = syn_bytes(&offer);
+    let clock = milliseconds(now).wrapping_add(numbers::timestamp_offset(s, &a.tuple));
+    let (bytes, len) = passive::answer_options(&a, &settings, &path, s, clock, cookie);
     let headers = SegmentHeaders {
         mac_to: path.to,
         mac_from: path.from,
-        source: tuple.local.0,
-        destination: tuple.remote.0,
-        source_port: tuple.local_port,
-        destination_port: tuple.remote_port,
-        seq: r.iss.0,
-        ack: (r.irs + 1).0,
-        flags: Flags::SYN | Flags::ACK,
+        source: a.tuple.local.0,
+        destination: a.tuple.remote.0,
+        source_port: a.tuple.local_port,
+        destination_port: a.tuple.remote_port,
+        seq: a.iss.0,
+        ack: (a.irs + 1).0,
+        flags: passive::answer_flags(a.speaks),
         window: window::initial(&settings, &s.head.sysctls) as u16,
         urgent: 0,
         service: 0,
@@ -175,14 +268,41 @@ pub(super) fn send_headers(s: &mut Shard, headers: &SegmentHeaders<'_>, via: u8)
     s.frames.release(frame);
 }
 
-/// Sends the SYN+ACK again because of what the peer sent; not more than once in a while, or two ends that do not
-/// understand each other would answer for ever.
-fn answer_again(s: &mut Shard, h: Handle<Request>, now: u64) {
-    let Some(r) = s.requests.get_mut(h) else { return };
-    if milliseconds(now).wrapping_sub(r.answered) >= ANSWER_INTERVAL {
+/// Whether one more answer may go: two ends that do not understand each other would answer for ever.
+///
+/// LINUX: tcp_oow_rate_limited().
+fn may_answer(s: &mut Shard, h: Handle<Request>, now: u64) -> bool {
+    let interval = s.head.sysctls.tcp_invalid_ratelimit;
+    let Some(r) = s.requests.get_mut(h) else { return false };
+    let is_due = milliseconds(now).wrapping_sub(r.answered) >= interval;
+    if is_due {
         r.answered = milliseconds(now);
-        send_syn_ack(s, h, now);
     }
+    is_due
+}
+
+/// A segment that cannot be right is answered by an ACK of what can (RFC 9293 3.10.7.4).
+fn challenge(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
+    if !may_answer(s, h, now) {
+        return;
+    }
+    let Some(r) = s.requests.get(h).copied() else { return };
+    let Some(l) = s.listeners.get(r.listener) else { return };
+    let window = window::initial(&l.settings, &s.head.sysctls) as u16;
+    let value = milliseconds(now).wrapping_add(numbers::timestamp_offset(s, &r.head.tuple));
+    let bytes = timestamp_bytes(Timestamps { value, echo: r.ts_recent });
+    let options: &[u8] = if r.speaks.has(Speaks::TIMESTAMPS) { &bytes } else { &[] };
+    s.counters.tcp_challenge_acks += 1;
+    reply::send(s, segment, r.iss + 1, r.irs + 1, Flags::ACK, window, options);
+}
+
+fn is_in_window(s: &Shard, h: Handle<Request>, segment: &Segment) -> bool {
+    let Some(r) = s.requests.get(h) else { return false };
+    let Some(l) = s.listeners.get(r.listener) else { return false };
+    let left = r.irs + 1;
+    let right = left + window::initial(&l.settings, &s.head.sysctls);
+    let overlaps = segment.end().is_after(left) && segment.seq.is_before(right);
+    segment.seq == left || overlaps || (segment.seq == right && segment.end() == right)
 }
 
 /// A segment for a half-open connection.
@@ -190,105 +310,93 @@ fn answer_again(s: &mut Shard, h: Handle<Request>, now: u64) {
 /// LINUX: tcp_check_req().
 pub(super) fn on_segment(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
     let Some(r) = s.requests.get(h).copied() else { return };
-    let Some(l) = s.listeners.get(r.listener) else { return forget(s, h) };
-    let (expected, settings) = (r.irs + 1, l.settings);
     let flags = segment.flags;
-    // The peer has not seen our SYN+ACK yet.
-    if segment.seq == r.irs && flags.only(Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN {
-        return answer_again(s, h, now);
-    }
-    if flags.has(Flags::RST) {
-        if segment.seq == expected {
-            s.counters.tcp_resets_in += 1;
-            forget(s, h);
+    let timestamps = segment.timestamps.filter(|_| r.speaks.has(Speaks::TIMESTAMPS));
+    let is_old = timestamps.is_some_and(|t| (t.value.wrapping_sub(r.ts_recent) as i32) < 0);
+    let is_first_syn = segment.seq == r.irs && flags.only(Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN;
+    if is_first_syn && !is_old {
+        // The peer has not seen our SYN+ACK yet.
+        if may_answer(s, h, now) && send_syn_ack(s, h, None, now) {
+            wait_for_answer(s, h, now);
         }
         return;
     }
-    let edge = expected + window::initial(&settings, &s.head.sysctls);
-    let is_old = segment
-        .timestamps
-        .is_some_and(|t| r.speaks.has(Speaks::TIMESTAMPS) && (t.value.wrapping_sub(r.ts_recent) as i32) < 0);
-    if segment.seq.is_before(expected) || segment.seq.is_after(edge) || is_old {
-        s.counters.tcp_out_of_window += 1;
-        return answer_again(s, h, now);
-    }
-    if flags.has(Flags::SYN) || !flags.has(Flags::ACK) {
-        return;
-    }
-    if segment.ack != r.iss + 1 {
-        s.counters.tcp_no_socket += 1;
+    // "If SEG.ACK is not acceptable, form a reset segment".
+    if flags.has(Flags::ACK) && segment.ack != r.iss + 1 {
+        s.counters.tcp_no_socket += u64::from(!flags.has(Flags::RST));
         return reply::reset(s, segment);
     }
-    if is_deferred(&settings, &r, segment, now) {
+    if is_old || !is_in_window(s, h, segment) {
+        s.counters.tcp_old_timestamp += u64::from(is_old);
+        s.counters.tcp_out_of_window += u64::from(!is_old);
+        if !flags.has(Flags::RST) {
+            challenge(s, h, segment, now);
+        }
         return;
+    }
+    if flags.has(Flags::RST) && segment.seq == r.irs + 1 {
+        s.counters.tcp_resets_in += 1;
+        return forget(s, h);
+    }
+    // RFC 5961 3.2 and 4.2: a reset beside RCV.NXT, or a SYN, may come from somebody who guesses. LINUX believes
+    // both here; we ask the peer, who answers with the right one if he means it.
+    if flags.has(Flags::RST) || (flags.has(Flags::SYN) && segment.seq != r.irs) {
+        return challenge(s, h, segment, now);
+    }
+    if flags.has(Flags::ACK) {
+        acknowledged(s, h, segment, now);
+    }
+}
+
+/// The final ACK.
+fn acknowledged(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
+    let Some(r) = s.requests.get_mut(h) else { return };
+    if let Some(t) = segment.timestamps
+        && r.speaks.has(Speaks::TIMESTAMPS)
+        && !segment.seq.is_after(r.irs + 1)
+    {
+        r.ts_recent = t.value;
+    }
+    let r = *r;
+    let Some(l) = s.listeners.get(r.listener) else { return forget(s, h) };
+    // TCP_DEFER_ACCEPT: the program wants to hear of a connection only when it has sent something.
+    if r.timeouts < deferred_timeouts(&l.settings) && segment.end() == r.irs + 1 {
+        s.counters.deferred_accepts += 1;
+        return put_off(s, h);
     }
     if listen::is_full(l) {
-        // LINUX: the ACK is dropped; the peer, who believes to be connected, sends again what it sends.
         s.counters.accept_queue_overflows += 1;
-        return;
+        return overflow(s, h, segment);
     }
-    promote(s, h, segment, now);
+    let a = r.agreement();
+    // A full table of connections is as a full accept queue: the peer sends again.
+    let Some(connection) = passive::create(s, &a, Some(h), now) else { return };
+    let elapsed = (r.resent == 0).then(|| milliseconds(now).wrapping_sub(r.since));
+    passive::complete(s, &a, connection, segment, elapsed, now);
 }
 
-/// TCP_DEFER_ACCEPT: the program wants to hear of a connection only when it has sent something.
-fn is_deferred(settings: &super::Settings, r: &Request, segment: &Segment, now: u64) -> bool {
-    let waited = milliseconds(now).wrapping_sub(r.since) / 1000;
-    segment.len == 0 && !segment.flags.has(Flags::FIN) && waited < settings.defer_accept
+fn put_off(s: &mut Shard, h: Handle<Request>) {
+    if let Some(r) = s.requests.get_mut(h) {
+        r.speaks = r.speaks.with(Speaks::ANSWERED, true);
+    }
 }
 
-/// The handshake is complete: a connection takes the entry's place.
-fn promote(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
-    let Some(r) = s.requests.get(h).copied() else { return };
-    let Some(settings) = s.listeners.get(r.listener).map(|l| l.settings) else { return };
-    let tuple = r.head.tuple;
-    let path = s.net.path(tuple.remote).unwrap_or_default();
-    let Some(connection) = handshake::create(s, tuple, &settings, path, r.iss, now) else { return };
+/// LINUX: the ACK is dropped; the peer, who believes to be connected, sends again what it sends. Or it hears of it.
+fn overflow(s: &mut Shard, h: Handle<Request>, segment: &Segment) {
+    if s.head.sysctls.tcp_abort_on_overflow == 0 {
+        return put_off(s, h);
+    }
+    reply::reset(s, segment);
     forget(s, h);
-    turn::enter_table(s, Entry::Connection(connection));
-    s.counters.connections_opened_passive += 1;
-    let initial_window = window::initial(&settings, &s.head.sysctls);
-    if let Some(mut t) = turn::begin(s, connection, now) {
-        t.enter(State::SYN_RECEIVED);
-        let c = &mut *t.c;
-        c.marks.set(Marks::PASSIVE);
-        if r.speaks.has(Speaks::TIMESTAMPS) {
-            c.marks.set(Marks::TIMESTAMPS);
-        }
-        if r.scale == UNSCALED {
-            c.receive.scale = 0;
-        } else {
-            c.marks.set(Marks::SCALED);
-            c.send.scale = r.scale;
-        }
-        if r.speaks.has(Speaks::SACK) {
-            c.marks.set(Marks::SACK);
-        }
-        c.send.peer_mss = r.peer_mss;
-        c.receive.next = r.irs + 1;
-        c.receive.acked = r.irs + 1;
-        c.receive.edge = c.receive.next + initial_window;
-        c.receive.ts_recent = r.ts_recent;
-        c.receive.ts_recent_at = milliseconds(now);
-        if r.resent == 0 {
-            let elapsed = milliseconds(now).wrapping_sub(r.since);
-            rtt::measured(&mut c.rtt, u64::from(elapsed) * 1_000_000);
-        }
-        t.fit_segments();
-        let shift = t.c.send.scale;
-        // The segment's own place is a little after this, so that its window counts again.
-        handshake::begin_transfer(&mut t, r.irs, segment.ack, u32::from(segment.window) << shift.min(14));
-        t.c.news = 0;
-    }
-    listen::enqueue(s, r.listener, connection);
-    input::to_connection(s, connection, segment, now);
 }
 
 /// Every half-open connection belongs to a listener, which counts it.
 pub(super) fn check(s: &Shard) -> bool {
-    let has_listener = |h| s.requests.get(h).is_some_and(|r: &Request| s.listeners.get(r.listener).is_some());
-    let claimed: u32 = s.listeners.live().filter_map(|h| s.listeners.get(h)).map(|l| l.half_open).sum();
-    s.requests.live().all(has_listener) && claimed == s.requests.in_use()
+    let requests = || s.requests.live().filter_map(|h| s.requests.get(h));
+    let listeners = || s.listeners.live().filter_map(|h| s.listeners.get(h));
+    let half_open: u32 = listeners().map(|l| l.half_open).sum();
+    let young: u32 = listeners().map(|l| l.young).sum();
+    requests().all(|r| s.listeners.get(r.listener).is_some())
+        && half_open == s.requests.in_use()
+        && young as usize == requests().filter(|r| r.timeouts == 0).count()
 }
-
-/// Three seconds of waits of 64 ms: as long as the kernel looks for a neighbour.
-const MOST_PATH_WAITS: u8 = 52;

@@ -115,8 +115,11 @@ fn may_reopen(t: &TimeWait, segment: &Segment) -> bool {
 
 fn reopen(s: &mut Shard, h: Handle<TimeWait>, segment: &Segment, now: u64) {
     if let Some(listener) = listen::find(s, segment.tuple.local, segment.tuple.local_port) {
+        let Some(t) = s.time_waits.get(h).copied() else { return };
         end(s, h);
-        request::on_syn(s, listener, segment, now);
+        // LINUX: beyond all that the old connection may have sent, whatever the clock says (RFC 6191 2).
+        let iss = t.send_next + (u32::from(u16::MAX) + 2);
+        request::on_syn(s, listener, segment, Some(iss), now);
     } else {
         s.counters.tcp_no_socket += 1;
         reply::reset(s, segment);

@@ -6,6 +6,7 @@ mod ending;
 mod handshake;
 mod harness;
 mod lifecycle;
+mod listening;
 mod network;
 mod peer;
 mod sack;
