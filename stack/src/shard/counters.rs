@@ -76,10 +76,20 @@ counters! {
     tcp_duplicates_reported,
     /// Segments sent again.
     tcp_retransmissions,
-    /// Of these, after three duplicate ACKs.
-    tcp_fast_retransmissions,
+    /// Times that losses were found out before a timeout.
+    tcp_fast_recoveries,
     /// Retransmission timeouts.
     tcp_timeouts,
+    /// Of these, those that F-RTO found needless.
+    tcp_spurious_timeouts,
+    /// Tail loss probes sent.
+    tcp_tail_probes,
+    /// Reductions of the window that were taken back.
+    tcp_undone,
+    /// Times that a peer threw away what it had selectively acknowledged.
+    tcp_reneged,
+    /// Blocks of selective acknowledgements that cannot be meant.
+    tcp_bad_sack_blocks,
     /// Probes of a closed window.
     tcp_window_probes,
     /// Challenge ACKs (RFC 5961).

@@ -1,10 +1,10 @@
 //! What the peer acknowledges: RFC 9293 3.10.7.4, "fifth, check the ACK field".
 
 use super::connection::Marks;
-use super::recovery::Phase;
+use super::recovery::Progress;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, congestion, input, rate, readiness, recovery, rtt, send_queue, tuning};
+use super::{Seq, State, congestion, input, readiness, recovery, rtt, tuning};
 use crate::region::FrameId;
 
 /// LINUX: net.ipv4.tcp_fin_timeout.
@@ -18,24 +18,38 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
         input::challenge(t);
         return false;
     }
+    let mut progress = Progress::of(t, segment);
     if segment.ack.is_before(send.una) {
         // RFC 5961 5.2: an ACK older than any window is a blind guess.
         if (segment.ack + send.largest_window).is_before(send.una) {
             input::challenge(t);
             return false;
         }
+        // LINUX: an ACK that was overtaken may still name what arrived beyond a hole.
+        recovery::take_blocks(t, segment, &mut progress);
+        judge(t, segment, &mut progress);
         return true;
     }
     t.c.send.probes = 0;
     let window_moved = update_window(t, segment);
-    if segment.ack == t.c.send.una {
-        if t.c.has_outstanding() && segment.sequence_len() == 0 && !window_moved {
-            recovery::duplicate_ack(t);
-        }
+    if !t.c.has_outstanding() {
         return true;
     }
-    advance(t, segment);
+    recovery::take_blocks(t, segment, &mut progress);
+    if segment.ack == t.c.send.una {
+        progress.is_duplicate =
+            segment.sequence_len() == 0 && !window_moved && !progress.duplicate_reported;
+        judge(t, segment, &mut progress);
+    } else {
+        advance(t, segment, &mut progress);
+    }
     true
+}
+
+/// What the ACK says of round trips and losses.
+fn judge(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
+    let round_trip = rtt::on_ack(t, segment, progress);
+    recovery::on_ack(t, progress, round_trip);
 }
 
 /// Takes over the peer's window, unless the segment is older than the one it was last taken from. True if it changed.
@@ -59,16 +73,16 @@ fn update_window(t: &mut Turn<'_>, segment: &Segment) -> bool {
 }
 
 /// Something new is acknowledged.
-fn advance(t: &mut Turn<'_>, segment: &Segment) {
-    let ack = segment.ack;
+fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
     let was_writable = readiness::is_writable(t.c, t.frames.chunk_size(), &t.head.sysctls);
-    let acked = ack.since(t.c.send.una);
-    let sample = release_until(t, ack);
-    t.c.send.una = ack;
-    rtt::on_ack(t, segment, sample);
+    progress.acked = segment.ack.since(t.c.send.una);
+    release_until(t, segment.ack, progress);
+    t.c.send.una = segment.ack;
     t.c.timers.resending_since = 0;
-    recovery::on_ack(t, acked);
-    t.c.timers.resend = if t.c.has_outstanding() { t.now + rtt::timeout(&t.c.rtt) } else { 0 };
+    judge(t, segment, progress);
+    if !t.c.has_outstanding() {
+        t.c.timers.resend = 0;
+    }
     if !was_writable {
         tuning::grow_send_buffer(t);
         if readiness::is_writable(t.c, t.frames.chunk_size(), &t.head.sysctls) {
@@ -80,48 +94,22 @@ fn advance(t: &mut Turn<'_>, segment: &Segment) {
     }
 }
 
-/// What the frames that an ACK released say about the round trip.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Sample {
-    /// When the youngest of them was sent; 0 for none.
-    pub sent_at: u64,
-    /// When the first of those that were sent more than once was last sent; 0 when there is none.
-    pub resent_at: u64,
-}
-
 /// Frees the frames that lie before `ack` in whole, and cuts what is acknowledged off the next one.
-fn release_until(t: &mut Turn<'_>, ack: Seq) -> Sample {
-    let mut sample = Sample::default();
+fn release_until(t: &mut Turn<'_>, ack: Seq, progress: &mut Progress) {
     while let Some(frame) = FrameId(t.c.send.queue.first).some() {
-        let Some((start, end)) =
-            send_queue::extent(t.frames, frame).filter(|(start, _)| ack.is_after(*start))
-        else {
-            break;
-        };
-        rate::on_delivered(t, frame);
-        let Some(meta) = t.frames.meta_mut(frame) else { break };
-        sample.sent_at = meta.sent_at;
-        if meta.transmissions > 1 && sample.resent_at == 0 {
-            sample.resent_at = meta.sent_at;
-        }
-        if ack.is_before(end) {
-            let cut = ack.since(start) as u16;
-            meta.payload += cut;
-            meta.payload_len -= cut;
-            meta.seq = ack.0;
-            let sum = crate::wire::checksum::sum(t.frames.payload(frame));
-            if let Some(meta) = t.frames.meta_mut(frame) {
-                meta.sum = sum;
-            }
+        let Some(meta) = t.frames.meta(frame) else { break };
+        let start = Seq(meta.seq);
+        if !ack.is_after(start) {
             break;
         }
-        if t.c.recovery.frame == frame {
-            t.c.recovery.frame = FrameId(meta.link.next);
+        if ack.is_before(start + recovery::sequence_len(meta)) {
+            recovery::acknowledged_in_part(t, frame, ack.since(start), progress);
+            break;
         }
+        recovery::acknowledged(t, frame, progress);
         t.c.send.queue.pop_front(t.frames);
         t.frames.release(frame);
     }
-    sample
 }
 
 fn fin_acknowledged(t: &mut Turn<'_>) {
@@ -149,8 +137,7 @@ pub(super) fn start(t: &mut Turn<'_>, segment_seq: Seq, ack: Seq, window: u32) {
     send.window = window;
     send.largest_window = window;
     (send.window_seq, send.window_ack) = (segment_seq, ack);
-    t.c.recovery.phase = Phase::OPEN;
-    t.c.recovery.until = ack - 1;
-    t.c.recovery.resend = ack;
+    rtt::start(t);
+    recovery::start(t);
     congestion::start(t);
 }

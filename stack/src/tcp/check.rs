@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Marks};
 use super::listen::{self, AcceptLinks};
-use super::{Seq, State, beyond, congestion, request};
+use super::{Seq, State, beyond, congestion, recovery, request};
 use crate::region::{FrameId, Frames, Handle, List, Tenure};
 use crate::shard::{Entry, Shard};
 
@@ -115,7 +115,9 @@ fn sending(frames: &mut Frames, h: Handle<Connection>, c: &Connection) -> Result
     let mut at = None;
     let mut fresh = FrameId::NONE;
     walk(frames, h, &c.send.queue, Tenure::SENDING, |frame, start, end| {
-        if at.unwrap_or(c.send.una) != start || start == end {
+        // The FIN has a frame of its own when it is sent by itself.
+        let is_bare_fin = start == end && start == c.send.end && c.fin_is_sent();
+        if at.unwrap_or(c.send.una) != start || (start == end && !is_bare_fin) {
             return Err("the send queue has a hole");
         }
         if fresh.is_none() && !start.is_before(c.send.next) {
@@ -130,7 +132,7 @@ fn sending(frames: &mut Frames, h: Handle<Connection>, c: &Connection) -> Result
     if fresh != c.send.fresh {
         return Err("the first fresh frame is not where SND.NXT is");
     }
-    Ok(())
+    if c.state.is_opening() { Ok(()) } else { recovery::check(frames, c) }
 }
 
 fn listeners(s: &mut Shard) -> Result<(), &'static str> {

@@ -4,7 +4,7 @@ use super::congestion::Congestion;
 use super::info::Tally;
 use super::path_mtu::Probing;
 use super::rate::Delivery;
-use super::recovery::{Phase, Recovery};
+use super::recovery::Recovery;
 use super::rtt::RoundTrip;
 use super::sack::Selective;
 use super::tuning::Tuning;
@@ -175,6 +175,14 @@ impl Marks {
     pub(super) const SACK: Self = Self(1 << 15);
     /// Both sides speak ECN.
     pub(super) const ECN: Self = Self(1 << 16);
+    /// `timers.resend` waits to send a tail loss probe.
+    pub(super) const TAIL_PROBE: Self = Self(1 << 17);
+    /// `timers.resend` waits for packets that others may have overtaken.
+    pub(super) const REORDERING: Self = Self(1 << 18);
+    /// A tail loss probe is out.
+    pub(super) const PROBE_OUT: Self = Self(1 << 19);
+    /// The last reduction of the window may turn out to have been needless.
+    pub(super) const MAY_UNDO: Self = Self(1 << 20);
     /// Output waits until the schedule of pacing lets it go on.
     pub(super) const PACED: Self = Self(1 << 29);
     /// The next acknowledgement tells of what came twice.
@@ -215,15 +223,6 @@ impl Connection {
 
     pub(super) fn fin_is_sent(&self) -> bool {
         self.send.next.is_after(self.send.end)
-    }
-
-    /// What the peer may have in the network: sent, not acknowledged, not given up for lost.
-    pub(super) fn in_flight(&self) -> u32 {
-        let outstanding = self.send.next.since(self.send.una);
-        if self.recovery.phase != Phase::LOSS {
-            return outstanding;
-        }
-        outstanding.saturating_sub(self.recovery.until.since(self.recovery.resend))
     }
 
     /// Bytes that the peer may still send.

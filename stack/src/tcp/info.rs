@@ -1,7 +1,6 @@
 //! What TCP_INFO tells.
 
 use super::connection::{Connection, Marks};
-use super::recovery::Phase;
 use super::rtt;
 use crate::region::Handle;
 use crate::shard::Shard;
@@ -13,13 +12,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub(super) struct Tally {
     pub bytes_acked: u64,
     pub bytes_received: u64,
+    /// Sent again.
+    pub bytes_resent: u64,
 }
 
 /// A connection's condition, in the units of `struct tcp_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     pub state: u8,
-    /// TCP_CA_Open, TCP_CA_Recovery or TCP_CA_Loss.
+    /// TCP_CA_Open, TCP_CA_Disorder, TCP_CA_CWR, TCP_CA_Recovery or TCP_CA_Loss.
     pub recovery_state: u8,
     pub retransmits: u8,
     pub probes: u8,
@@ -49,9 +50,6 @@ pub struct Info {
     pub since_received: u32,
 }
 
-const CA_RECOVERY: u8 = 3;
-const CA_LOSS: u8 = 4;
-
 pub fn info(s: &Shard, c: Handle<Connection>, now: u64) -> Info {
     s.connections.get(c).map(|c| of(c, now)).unwrap_or_default()
 }
@@ -61,11 +59,7 @@ fn of(c: &Connection, now: u64) -> Info {
     let milliseconds = |since: u64| (now.saturating_sub(since) / 1_000_000).min(u64::from(u32::MAX)) as u32;
     Info {
         state: c.state.0,
-        recovery_state: match c.recovery.phase {
-            Phase::RECOVERY => CA_RECOVERY,
-            Phase::LOSS => CA_LOSS,
-            _ => 0,
-        },
+        recovery_state: c.recovery.phase.0,
         retransmits: c.rtt.backoff,
         probes: c.send.probes,
         backoff: c.rtt.backoff,

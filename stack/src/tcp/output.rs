@@ -1,7 +1,6 @@
 //! What may go out now: lost segments, fresh ones, the FIN, an ACK.
 
 use super::connection::Marks;
-use super::recovery::Phase;
 use super::turn::Turn;
 use super::{State, congestion, delayed_ack, handshake, pacing, rate, recovery, rtt, send_queue};
 use crate::region::FrameId;
@@ -26,7 +25,7 @@ pub(super) fn run(t: &mut Turn<'_>) {
 }
 
 fn has_something(t: &Turn<'_>) -> bool {
-    t.c.send.fresh.some().is_some() || t.c.recovery.phase == Phase::LOSS || fin_is_due(t)
+    t.c.send.fresh.some().is_some() || t.c.recovery.waiting > 0 || fin_is_due(t)
 }
 
 fn fin_is_due(t: &Turn<'_>) -> bool {
@@ -38,9 +37,10 @@ fn send(t: &mut Turn<'_>) {
     if !t.c.has_outstanding() && t.c.timers.last_sent != 0 {
         congestion::after_idle(t);
     }
+    let (before, was_idle) = (t.c.send.next, !t.c.has_outstanding());
     let mut stop = Stop::Done;
     while let Some(frame) = t.c.send.fresh.some() {
-        stop = if pacing::holds(t) { Stop::Pace } else { send_next(t, frame) };
+        stop = if pacing::holds(t) { Stop::Pace } else { send_next(t, frame, Push::Usual) };
         if stop != Stop::Done {
             break;
         }
@@ -48,11 +48,32 @@ fn send(t: &mut Turn<'_>) {
     if t.c.send.fresh.is_none() && fin_is_due(t) {
         stop = send_fin(t);
     }
+    if recovery::after_output(t) {
+        recovery::resend_lost(t);
+    }
     congestion::note_use(t, stop == Stop::Congestion);
     if stop == Stop::Done && t.c.in_flight() < t.c.congestion.window {
         rate::on_idle_program(t);
     }
+    if t.c.send.next != before {
+        t.c.marks.clear(Marks::PROBING);
+        recovery::after_new_data(t, was_idle);
+    }
     set_timer(t, stop);
+}
+
+/// Whether a segment has to wait for its turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Push {
+    Usual,
+    /// A tail loss probe goes beyond the congestion window, and is not held back for being small.
+    Probe,
+}
+
+/// Sends one fresh segment to see whether the tail of the flight was lost. False when there is none that may go.
+pub(super) fn send_probe(t: &mut Turn<'_>) -> bool {
+    let fresh = t.c.send.fresh;
+    fresh.some().is_some() && t.has_path() && send_next(t, fresh, Push::Probe) == Stop::Done
 }
 
 /// Why output stopped.
@@ -71,14 +92,15 @@ enum Stop {
 }
 
 /// Sends the first fresh frame, or as much of it as may go.
-fn send_next(t: &mut Turn<'_>, frame: FrameId) -> Stop {
+fn send_next(t: &mut Turn<'_>, frame: FrameId, push: Push) -> Stop {
     let Some((start, end)) = send_queue::extent(t.frames, frame) else {
         t.c.send.fresh = FrameId::NONE;
         return Stop::Done;
     };
     let mut len = end.since(start);
     let flight = t.c.in_flight();
-    if flight > 0 && flight.saturating_add(len) > congestion_window(t) {
+    let is_probe = push == Push::Probe;
+    if flight > 0 && flight.saturating_add(len) > t.c.congestion.window && !is_probe {
         return Stop::Congestion;
     }
     let mss = u32::from(t.c.send.mss);
@@ -95,31 +117,21 @@ fn send_next(t: &mut Turn<'_>, frame: FrameId) -> Stop {
     }
     let next = FrameId(t.frames.meta(frame).map_or(0, |m| m.link.next));
     let is_last = next.is_none();
-    if is_last && len < mss && !partial_may_go(t) {
+    if is_last && len < mss && !is_probe && !partial_may_go(t) {
         return Stop::Partial;
     }
-    let mut flags = if is_last { Flags::ACK | Flags::PSH } else { Flags::ACK };
     let with_fin = is_last && fin_is_due(t) && room > len;
-    if with_fin {
-        flags = flags | Flags::FIN;
+    if with_fin && let Some(meta) = t.frames.meta_mut(frame) {
+        meta.flags |= recovery::FIN;
     }
     delayed_ack::note_reply(t);
-    t.send_payload(frame, flags);
+    t.send_queued(frame);
     t.c.send.next = start + len + u32::from(with_fin);
     t.c.send.fresh = next;
     if len < mss {
         t.c.send.small = t.c.send.next;
     }
     Stop::Done
-}
-
-/// The congestion window, with what RFC 3042 adds: the first two duplicate ACKs let a new segment each go.
-fn congestion_window(t: &Turn<'_>) -> u32 {
-    let extra = match t.c.recovery.phase {
-        Phase::OPEN => u32::from(t.c.recovery.duplicates.min(2)) * u32::from(t.c.send.mss),
-        _ => 0,
-    };
-    t.c.congestion.window.saturating_add(extra)
 }
 
 /// Bytes that the peer's window still takes.
@@ -164,10 +176,8 @@ fn send_fin(t: &mut Turn<'_>) -> Stop {
     if window_room(t) == 0 {
         return Stop::Window;
     }
-    if !t.send_bare(Flags::FIN | Flags::ACK, t.c.send.end) {
-        return Stop::Frame;
-    }
-    t.c.timers.last_sent = t.now;
+    let Some(frame) = send_queue::add_fin(t) else { return Stop::Frame };
+    t.send_queued(frame);
     t.c.send.next = t.c.send.end + 1;
     Stop::Done
 }
@@ -177,7 +187,7 @@ fn send_fin(t: &mut Turn<'_>) -> Stop {
 fn set_timer(t: &mut Turn<'_>, stop: Stop) {
     let timeout = rtt::timeout(&t.c.rtt);
     if t.c.has_outstanding() {
-        if t.c.timers.resend == 0 || t.c.marks.take(Marks::PROBING) {
+        if t.c.timers.resend == 0 {
             t.c.timers.resend = t.now + timeout;
         }
     } else if stop == Stop::Window && !t.c.marks.has(Marks::PROBING) {
@@ -206,7 +216,7 @@ pub(super) fn probe(t: &mut Turn<'_>) {
     }
     let Some((start, end)) = send_queue::extent(t.frames, fresh) else { return };
     let next = FrameId(t.frames.meta(fresh).map_or(0, |m| m.link.next));
-    t.send_payload(fresh, Flags::ACK | Flags::PSH);
+    t.send_queued(fresh);
     t.c.send.next = end;
     t.c.send.fresh = next;
     if end.since(start) < u32::from(t.c.send.mss) {

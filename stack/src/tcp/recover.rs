@@ -4,9 +4,8 @@
 //! counts are made anew from that. The connection that was being changed cannot be trusted and is reset.
 
 use super::connection::{Connection, Marks};
-use super::recovery::Phase;
 use super::turn;
-use super::{Seq, State, beyond, input, listen, readiness};
+use super::{Seq, State, beyond, input, listen, readiness, recovery};
 use crate::Error;
 use crate::region::{FrameId, Handle, List, Tenure};
 use crate::shard::{Entry, EntryRef, Shard};
@@ -52,7 +51,6 @@ fn prepare(s: &mut Shard, h: Handle<Connection>, is_suspect: bool) {
     c.receive.beyond = List::EMPTY;
     c.send.queue = List::EMPTY;
     c.send.fresh = FrameId::NONE;
-    c.recovery.frame = FrameId::NONE;
     c.timers.armed = 0;
     c.marks.clear(Marks::TOUCHED);
     if is_suspect && !c.state.is_closed() {
@@ -123,9 +121,8 @@ fn verify(s: &mut Shard, h: Handle<Connection>) {
         }
         at = FrameId(meta.link.next);
     }
-    if c.recovery.phase == Phase::LOSS {
-        c.recovery.resend = c.send.una;
-        c.recovery.frame = FrameId(c.send.queue.first);
+    if !c.state.is_closed() {
+        recovery::rebuild(&mut s.frames, c);
     }
     let unheld = c.socket.references.is_empty() && c.listener.is_none() && !c.marks.has(Marks::ORPHAN);
     let is_sound = super::check::queues_are_sound(&mut s.frames, h, c);

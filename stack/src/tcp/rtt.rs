@@ -1,7 +1,7 @@
 //! The round trip and the retransmission timeout: RFC 6298.
 
-use super::ack::Sample;
 use super::connection::Marks;
+use super::recovery::Progress;
 use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::turn::Turn;
@@ -18,25 +18,41 @@ pub(super) struct RoundTrip {
     pub timeout: u32,
     /// Doublings of the timeout since the last fresh acknowledgement.
     pub backoff: u8,
-    pub pad: [u8; 3],
+    /// Seconds: the largest timeout.
+    pub largest: u8,
+    /// Milliseconds: the least timeout beyond the round trip itself.
+    pub least: u16,
+    /// The shortest round trip of late; 0 before there was one. And when it was measured, in milliseconds.
+    pub smallest: u32,
+    pub smallest_at: u32,
 }
 
 /// RFC 6298 2.1.
 pub(super) const INITIAL_TIMEOUT: u64 = 1_000_000_000;
-/// LINUX: TCP_RTO_MIN; the RFC says a second.
-const LEAST_TIMEOUT: u32 = 200_000;
+/// LINUX: TCP_RTO_MIN, in milliseconds, before the namespace's is known; the RFC says a second.
+const LEAST_TIMEOUT: u16 = 200;
 /// LINUX: TCP_RTO_MAX.
 pub(super) const LARGEST_TIMEOUT: u64 = 120_000_000_000;
 const LARGEST_BACKOFF: u8 = 20;
 
 pub(super) fn initial() -> RoundTrip {
-    RoundTrip { smoothed: 0, variation: 0, timeout: (INITIAL_TIMEOUT / 1000) as u32, backoff: 0, pad: [0; 3] }
+    RoundTrip {
+        smoothed: 0,
+        variation: 0,
+        timeout: (INITIAL_TIMEOUT / 1000) as u32,
+        backoff: 0,
+        largest: (LARGEST_TIMEOUT / 1_000_000_000) as u8,
+        least: LEAST_TIMEOUT,
+        smallest: 0,
+        smallest_at: 0,
+    }
 }
 
 /// The timeout in nanoseconds, with its back-off.
 pub(super) fn timeout(rtt: &RoundTrip) -> u64 {
     let timeout = u64::from(rtt.timeout).max(1) * 1000;
-    (timeout << rtt.backoff.min(LARGEST_BACKOFF)).min(LARGEST_TIMEOUT)
+    let largest = u64::from(rtt.largest.max(1)) * 1_000_000_000;
+    (timeout << rtt.backoff.min(LARGEST_BACKOFF)).min(largest)
 }
 
 /// RFC 6298 5.5: "RTO <- RTO * 2".
@@ -44,19 +60,46 @@ pub(super) fn back_off(rtt: &mut RoundTrip) {
     rtt.backoff = (rtt.backoff + 1).min(LARGEST_BACKOFF);
 }
 
-/// An ACK of something new: a sample, if there is an unambiguous one.
-pub(super) fn on_ack(t: &mut Turn<'_>, segment: &Segment, sample: Sample) {
-    let elapsed = if sample.resent_at == 0 {
-        (sample.sent_at != 0).then(|| t.now.saturating_sub(sample.sent_at))
-    } else {
-        by_echo(t, segment, sample.resent_at)
+/// The namespace's limits.
+pub(super) fn start(t: &mut Turn<'_>) {
+    let sysctls = &t.head.sysctls;
+    t.c.rtt.least = (sysctls.tcp_rto_min_us.div_ceil(1000)).clamp(1, u32::from(u16::MAX)) as u16;
+    t.c.rtt.largest = (sysctls.tcp_rto_max_ms.div_ceil(1000)).clamp(1, 120) as u8;
+}
+
+/// Takes the sample that an ACK makes, if there is an unambiguous one; the round trip of the newest that it
+/// acknowledges, in nanoseconds.
+///
+/// LINUX: the timeout goes by the oldest segment that the ACK is for, and so by the ACK's own delay too; the algorithm
+/// of congestion control, and the shortest round trip, by the newest.
+pub(super) fn on_ack(t: &mut Turn<'_>, segment: &Segment, p: &Progress) -> Option<u64> {
+    // Karn's rule, RFC 6298 3: nothing that was sent more than once, unless timestamps tell.
+    let (oldest, newest) = match p {
+        p if p.resent_at == 0 && p.oldest_sent_at != 0 => (p.oldest_sent_at, p.newest_sent_at),
+        p => (p.oldest_sacked_at, p.newest_sacked_at),
     };
-    if let Some(elapsed) = elapsed {
-        measured(&mut t.c.rtt, elapsed);
+    if oldest == 0 {
+        if p.resent_at != 0 && let Some(elapsed) = by_echo(t, segment, p.resent_at) {
+            measured(&mut t.c.rtt, elapsed);
+            t.c.rtt.backoff = 0;
+        }
+        return None;
     }
-    // Karn: without a sample the back-off stays, for the timeout may really be too short.
-    if elapsed.is_some() || sample.resent_at == 0 {
-        t.c.rtt.backoff = 0;
+    measured(&mut t.c.rtt, t.now.saturating_sub(oldest));
+    t.c.rtt.backoff = 0;
+    let round_trip = t.now.saturating_sub(newest);
+    note_smallest(t, round_trip);
+    Some(round_trip)
+}
+
+/// The shortest round trip of the last while (net.ipv4.tcp_min_rtt_wlen): what the path takes without its queues.
+fn note_smallest(t: &mut Turn<'_>, nanoseconds: u64) {
+    let sample = (nanoseconds / 1000).clamp(1, u64::from(u32::MAX)) as u32;
+    let now = milliseconds(t.now);
+    let lifetime = t.head.sysctls.tcp_min_rtt_wlen.saturating_mul(1000);
+    let rtt = &mut t.c.rtt;
+    if rtt.smallest == 0 || sample <= rtt.smallest || now.wrapping_sub(rtt.smallest_at) > lifetime {
+        (rtt.smallest, rtt.smallest_at) = (sample, now);
     }
 }
 
@@ -84,7 +127,7 @@ pub(super) fn measured(rtt: &mut RoundTrip, nanoseconds: u64) {
         rtt.smoothed = rtt.smoothed - rtt.smoothed / 8 + sample;
     }
     // LINUX: the minimum is one of the variation, not of the sum.
-    let margin = rtt.variation.max(LEAST_TIMEOUT);
+    let margin = rtt.variation.max(u32::from(rtt.least) * 1000);
     rtt.timeout = (rtt.smoothed / 8).saturating_add(margin);
 }
 

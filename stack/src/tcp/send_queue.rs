@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Connection, Seq, Sysctls};
+use super::{Connection, Seq, Sysctls, recovery};
 use crate::Error;
 use crate::region::{FrameId, Frames, HEADROOM, Purpose, Tenure};
 use crate::socket::Source;
@@ -134,7 +134,7 @@ pub(super) fn split(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
         meta.sent_at = first.sent_at;
         meta.transmissions = first.transmissions;
         (meta.delivered, meta.delivered_at) = (first.delivered, first.delivered_at);
-        (meta.first_sent_at, meta.flags) = (first.first_sent_at, first.flags);
+        meta.first_sent_at = first.first_sent_at;
     }
     if let Some(meta) = t.frames.meta_mut(frame) {
         meta.payload_len = len;
@@ -146,6 +146,7 @@ pub(super) fn split(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
         }
     }
     t.c.send.queue.insert_after(t.frames, frame.0, second.0);
+    recovery::after_split(t, frame, second);
     true
 }
 
@@ -166,6 +167,22 @@ fn copy(frames: &mut Frames, from: (FrameId, u16), to: (FrameId, u16), len: u16)
         }
         (from_at, to_at, left) = (from_at + n, to_at + n, left - n);
     }
+}
+
+/// A frame for the FIN alone, at the end of the queue.
+pub(super) fn add_fin(t: &mut Turn<'_>) -> Option<FrameId> {
+    let Some(frame) = t.frames.alloc(Purpose::Control) else {
+        t.counters.no_frame += 1;
+        return None;
+    };
+    let meta = t.frames.meta_mut(frame)?;
+    meta.owner = t.handle.raw();
+    meta.tenure = Tenure::SENDING;
+    meta.payload = HEADROOM;
+    meta.seq = t.c.send.end.0;
+    meta.flags = recovery::FIN;
+    t.c.send.queue.push_back(t.frames, frame.0);
+    Some(frame)
 }
 
 /// First sequence number of a frame of the queue, and the place behind its last one.

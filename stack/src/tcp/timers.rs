@@ -88,16 +88,14 @@ fn resend_due(t: &mut Turn<'_>) {
     if t.c.marks.has(Marks::PROBING) {
         return probe_due(t);
     }
-    if !t.c.has_outstanding() {
+    if !t.c.has_outstanding() || recovery::due(t) {
         return;
     }
     t.counters.tcp_timeouts += 1;
     if gave_up(t) {
         return input::fail(t, Error::TimedOut);
     }
-    recovery::enter_loss(t);
-    rtt::back_off(&mut t.c.rtt);
-    t.c.timers.resend = t.now + rtt::timeout(&t.c.rtt);
+    recovery::timed_out(t);
     if t.c.timers.resending_since == 0 {
         t.c.timers.resending_since = t.now;
     }

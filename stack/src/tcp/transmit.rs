@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Seq, pacing, rate, sack, window};
+use super::{Seq, pacing, rate, recovery, sack, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
 use crate::region::{FrameId, HEADROOM, Purpose, Tenure};
 use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
@@ -32,6 +32,11 @@ impl Turn<'_> {
     /// Milliseconds, as our timestamps count them on this connection.
     pub(super) fn timestamp(&self) -> u32 {
         milliseconds(self.now).wrapping_add(self.c.timestamp_offset)
+    }
+
+    /// The same at another time.
+    pub(super) fn timestamp_of(&self, time: u64) -> u32 {
+        milliseconds(time).wrapping_add(self.c.timestamp_offset)
     }
 
     /// Sets the size of a full segment from what the path, the peer and the program allow.
@@ -96,9 +101,20 @@ impl Turn<'_> {
         true
     }
 
-    /// Sends the payload of a frame of the queue.
-    pub(super) fn send_payload(&mut self, frame: FrameId, flags: Flags) {
-        let Some(seq) = self.frames.meta(frame).map(|m| m.seq) else { return };
+    /// Sends a frame of the queue, for the first time or again.
+    pub(super) fn send_queued(&mut self, frame: FrameId) {
+        let Some(meta) = self.frames.meta_mut(frame) else { return };
+        // What ended a write when it was sent first still does when it is sent again.
+        if meta.link.next == 0 && meta.payload_len > 0 {
+            meta.flags |= recovery::PUSH;
+        }
+        let mut flags = Flags::ACK;
+        for (bit, flag) in [(recovery::PUSH, Flags::PSH), (recovery::FIN, Flags::FIN)] {
+            if meta.flags & bit != 0 {
+                flags = flags | flag;
+            }
+        }
+        let seq = meta.seq;
         rate::on_sent(self, frame);
         self.send_frame(frame, flags, Seq(seq), None);
         if let Some(meta) = self.frames.meta_mut(frame) {
@@ -107,6 +123,7 @@ impl Turn<'_> {
             debug_assert_eq!(meta.tenure, Tenure::SENDING);
             let len = u32::from(meta.payload_len);
             pacing::on_sent(self, len);
+            recovery::on_sent(self, frame);
         }
         self.c.timers.last_sent = self.now;
     }

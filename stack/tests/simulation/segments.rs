@@ -149,7 +149,7 @@ fn the_segment_that_three_duplicate_acks_ask_for_is_sent_at_once() {
     peer.ack = base + 536 * 3;
     peer.send(ACK, b"");
     assert_eq!(peer.only().seq, base + 536 * 3);
-    assert_eq!(peer.shard.counters.tcp_fast_retransmissions, 1);
+    assert_eq!(peer.shard.counters.tcp_fast_recoveries, 1);
 }
 
 #[test]

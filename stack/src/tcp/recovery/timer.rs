@@ -1,0 +1,80 @@
+//! What the timer of a connection with something outstanding waits for: a timeout, a tail loss probe, or the end of the
+//! time in which packets may overtake each other. One deadline serves all, as only the earliest matters.
+
+use super::{loss, rack, tail_probe};
+use crate::region::FrameId;
+use crate::tcp::connection::Marks;
+use crate::tcp::rtt;
+use crate::tcp::turn::Turn;
+
+/// When the retransmission timeout of what is outstanding ends: RFC 6298 5, from the last transmission of the oldest.
+pub(super) fn timeout_at(t: &Turn<'_>) -> u64 {
+    let sent_at = t.frames.meta(FrameId(t.c.send.queue.first)).map_or(t.now, |m| m.sent_at);
+    sent_at + rtt::timeout(&t.c.rtt)
+}
+
+/// RFC 6298 5.3: "restart the retransmission timer so that it will expire after RTO seconds".
+///
+/// LINUX: tcp_rearm_rto(): what waited for something shorter goes on with what is left of the timeout.
+pub(super) fn rearm(t: &mut Turn<'_>) {
+    let waited_for_less = t.c.marks.has(Marks::TAIL_PROBE) || t.c.marks.has(Marks::REORDERING);
+    t.c.marks.clear(Marks::TAIL_PROBE | Marks::REORDERING);
+    t.c.timers.resend = match t.c.has_outstanding() {
+        false => 0,
+        true if waited_for_less => timeout_at(t).max(t.now + 1),
+        true => t.now + rtt::timeout(&t.c.rtt),
+    };
+}
+
+/// The timeout is counted from now.
+pub(super) fn restart(t: &mut Turn<'_>) {
+    t.c.marks.clear(Marks::TAIL_PROBE | Marks::REORDERING);
+    rearm(t);
+}
+
+/// RFC 8985 6.2 step 5: "RACK_reorder_timer".
+pub(super) fn wait_for_reordering(t: &mut Turn<'_>, nanoseconds: u64) {
+    t.c.marks.clear(Marks::TAIL_PROBE);
+    t.c.marks.set(Marks::REORDERING);
+    // LINUX: never later than the timeout.
+    t.c.timers.resend = t.now + nanoseconds.min(rtt::timeout(&t.c.rtt));
+}
+
+/// An ACK has told something of what is outstanding.
+pub(super) fn after_ack(t: &mut Turn<'_>) {
+    if !tail_probe::schedule(t, true) {
+        rearm(t);
+    }
+}
+
+/// New data went out; `was_idle` when nothing was outstanding before.
+pub(in crate::tcp) fn after_new_data(t: &mut Turn<'_>, was_idle: bool) {
+    if was_idle || t.c.timers.resend == 0 || t.c.marks.has(Marks::TAIL_PROBE) {
+        rearm(t);
+    }
+    if !t.c.marks.has(Marks::REORDERING) {
+        tail_probe::schedule(t, false);
+    }
+}
+
+/// The deadline has come. False when it was that of a timeout, which is the caller's to judge.
+pub(in crate::tcp) fn due(t: &mut Turn<'_>) -> bool {
+    if t.c.marks.take(Marks::TAIL_PROBE) {
+        tail_probe::send(t);
+    } else if t.c.marks.take(Marks::REORDERING) {
+        rack::on_timer(t);
+        if t.c.timers.resend == 0 {
+            t.c.timers.resend = timeout_at(t).max(t.now + 1);
+        }
+    } else {
+        return false;
+    }
+    true
+}
+
+/// The timeout has passed without an answer.
+pub(in crate::tcp) fn timed_out(t: &mut Turn<'_>) {
+    loss::enter(t);
+    rtt::back_off(&mut t.c.rtt);
+    restart(t);
+}
