@@ -15,6 +15,9 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Handles one received frame, which is `HELD`; takes it over.
 pub fn input(s: &mut Shard, frame: FrameId, now: u64) {
+    if tcp::take_expected(s, frame, now) {
+        return;
+    }
     match parse(s, frame) {
         Ok((Protocol::TCP, datagram)) => tcp::receive(s, frame, datagram, now),
         Ok((Protocol::ICMP, datagram)) => icmp::receive(s, frame, &datagram, now),

@@ -210,8 +210,11 @@ impl Net {
         self.head.generation = self.head.generation.wrapping_add(1).max(1);
     }
 
+    #[inline]
     pub fn is_local(&self, addr: Addr) -> bool {
-        self.addresses().iter().any(|a| a.addr == addr)
+        // Most hosts have one address, or one that nearly all packets are for.
+        let is_first = self.addresses.first().is_some_and(|a| a.addr == addr && self.head.addresses > 0);
+        is_first || self.addresses().iter().any(|a| a.addr == addr)
     }
 
     /// Whether the device of a link is one on which checksums may be left to the card.

@@ -117,6 +117,8 @@ pub struct Frames {
     chunks: NonNull<u8>,
     /// The size of a chunk is a power of two: this one.
     chunk_shift: u32,
+    /// When so many frames are taken, only the reserve is left.
+    ceiling: u32,
 }
 
 impl Frames {
@@ -130,7 +132,10 @@ impl Frames {
         chunks: NonNull<u8>,
         chunk_size: u32,
     ) -> Self {
-        Self { head, free, meta, chunks, chunk_shift: chunk_size.trailing_zeros().min(u16::BITS - 1) }
+        let chunk_shift = chunk_size.trailing_zeros().min(u16::BITS - 1);
+        let len = meta.len() as u32;
+        let ceiling = len.saturating_sub(len.saturating_sub(1) >> RESERVE_SHIFT);
+        Self { head, free, meta, chunks, chunk_shift, ceiling }
     }
 
     pub(crate) fn format(&mut self) {
@@ -149,18 +154,16 @@ impl Frames {
         self.head.on_fill_rings
     }
 
-    fn reserve(&self) -> u32 {
-        self.total() >> RESERVE_SHIFT
-    }
-
     /// Little is left: windows must not grow any more.
     pub fn is_scarce(&self) -> bool {
         self.available() < self.total() / 4
     }
 
     /// Only the reserve is left: what it holds must keep moving.
+    #[inline]
     pub fn is_exhausted(&self) -> bool {
-        self.available() <= self.reserve()
+        // Frame 0 counts as taken: it is never given out.
+        self.head.fresh.wrapping_sub(self.head.free) >= self.ceiling
     }
 
     /// A frame in `HELD`, its metadata blank.

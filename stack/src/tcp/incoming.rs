@@ -3,7 +3,7 @@
 use super::connection::Marks;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, beyond, delayed_ack, input, readiness, receive_queue, sack, tuning};
+use super::{Connection, Seq, State, beyond, delayed_ack, input, readiness, receive_queue, sack, tuning};
 use crate::Error;
 use crate::wire::Flags;
 
@@ -119,15 +119,21 @@ pub(super) fn fin(t: &mut Turn<'_>) {
     }
 }
 
-/// Bytes have been put at the end of the receive queue.
+/// Bytes have been put at the end of the receive queue, and perhaps the peer's FIN is next.
 pub(super) fn arrived(t: &mut Turn<'_>, bytes: u32, fin_follows: bool) -> Seq {
-    t.c.receive.next += bytes;
-    t.c.receive.unread = t.c.receive.unread.saturating_add(bytes);
     if bytes > 0 {
-        t.announce(readiness::READABLE);
+        advance(t.c, bytes);
     }
     if fin_follows {
         fin(t);
     }
     t.c.receive.next
+}
+
+/// So many bytes, at least one, are at the end of the receive queue that were not.
+#[inline]
+pub(super) fn advance(c: &mut Connection, bytes: u32) {
+    c.receive.next += bytes;
+    c.receive.unread = c.receive.unread.saturating_add(bytes);
+    c.news |= readiness::READABLE as u16;
 }

@@ -57,17 +57,18 @@ fn parse(s: &Shard, frame: FrameId, from: &Datagram) -> Result<Segment, Refused>
     let header_len = header.header_len();
     let options_len = header_len.checked_sub(TCP_LEN).ok_or(Refused::Malformed)?;
     let (options, payload) = behind.split_at_checked(options_len).ok_or(Refused::Malformed)?;
-    if !checksum_is_right(&s.net, header, bytes, from) {
+    let tuple = Tuple {
+        local: from.destination,
+        remote: from.source,
+        local_port: header.destination.get(),
+        remote_port: header.source.get(),
+    };
+    if !checksum_is_right(&s.net, &tuple, header.checksum.get(), bytes, from.via) {
         return Err(Refused::Checksum);
     }
     let chunk_start = s.frames.meta(frame).map_or(0, |m| m.start);
     Ok(Segment {
-        tuple: Tuple {
-            local: from.destination,
-            remote: from.source,
-            local_port: header.destination.get(),
-            remote_port: header.source.get(),
-        },
+        tuple,
         seq: Seq(header.seq.get()),
         ack: Seq(header.ack.get()),
         flags: header.flags,
@@ -82,14 +83,17 @@ fn parse(s: &Shard, frame: FrameId, from: &Datagram) -> Result<Segment, Refused>
     })
 }
 
-fn checksum_is_right(net: &Net, header: &TcpHeader, bytes: &[u8], from: &Datagram) -> bool {
+/// Whether a segment that came by link `via` is as it was sent: `field` is its checksum, `bytes` all of it.
+#[inline(always)]
+pub(super) fn checksum_is_right(net: &Net, tuple: &Tuple, field: u16, bytes: &[u8], via: u8) -> bool {
     // What came through this region's memory alone could not be changed on the way.
-    if from.via == VIA_LOOPBACK {
+    if via == VIA_LOOPBACK {
         return true;
     }
-    let pseudo = checksum::pseudo_header(from.source.0, from.destination.0, Protocol::TCP.0, from.len);
+    let len = bytes.len() as u16;
+    let pseudo = checksum::pseudo_header(tuple.remote.0, tuple.local.0, Protocol::TCP.0, len);
     // A local sender leaves the pseudo-header's sum alone, for a card to finish that there is none of.
-    if header.checksum.get() == checksum::fold(pseudo) && net.is_virtual(from.via) {
+    if field == checksum::fold(pseudo) && net.is_virtual(via) {
         return true;
     }
     checksum::is_right(checksum::plus(pseudo, checksum::wide_sum(bytes)))
@@ -118,10 +122,15 @@ pub(super) fn to_connection(s: &mut Shard, h: Handle<Connection>, segment: &Segm
     let Some(mut t) = turn::begin(s, h, now) else { return };
     t.c.timers.last_received = now;
     process(&mut t, segment);
-    if t.c.marks.has(Marks::TOUCHED) {
-        return;
+    if !t.c.marks.has(Marks::TOUCHED) {
+        touch(s, h, now);
     }
-    t.c.marks.set(Marks::TOUCHED);
+}
+
+/// Puts a connection on the list of those for which the end of the burst does something.
+pub(super) fn touch(s: &mut Shard, h: Handle<Connection>, now: u64) {
+    let Some(c) = s.connections.get_mut(h) else { return };
+    c.marks.set(Marks::TOUCHED);
     if s.after.touched.len() < s.after.touched.capacity() {
         s.after.touched.push(h);
     } else {

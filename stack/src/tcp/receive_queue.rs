@@ -4,7 +4,7 @@ use super::incoming::{self, Fit};
 use super::segment::Segment;
 use super::turn::Turn;
 use super::{Connection, Seq};
-use crate::region::{FrameId, Frames, Tenure};
+use crate::region::{FrameId, Frames, Handle, Tenure};
 use crate::socket::Sink;
 
 /// Payloads up to this are copied behind those of the last frame, so that a flood of small segments cannot take
@@ -34,13 +34,26 @@ pub(super) fn adopt(t: &mut Turn<'_>, frame: FrameId, payload: u16, len: u16) {
     if len <= SMALL && coalesce(t.frames, last, frame, payload, len) {
         return;
     }
-    let Some(meta) = t.frames.meta_mut(frame) else { return };
-    meta.owner = t.handle.raw();
+    enqueue(t.c, t.handle, t.frames, frame, payload, len);
+}
+
+/// The frame itself goes behind the queue.
+#[inline]
+pub(super) fn enqueue(
+    c: &mut Connection,
+    handle: Handle<Connection>,
+    frames: &mut Frames,
+    frame: FrameId,
+    payload: u16,
+    len: u16,
+) {
+    let Some(meta) = frames.meta_mut(frame) else { return };
+    meta.owner = handle.raw();
     meta.tenure = Tenure::RECEIVED;
     meta.payload = payload;
     meta.payload_len = len;
-    meta.seq = t.c.receive.next.0;
-    t.c.receive.queue.push_back(t.frames, frame.0);
+    meta.seq = c.receive.next.0;
+    c.receive.queue.push_back(frames, frame.0);
 }
 
 /// Copies a small payload into the room behind that of `last`. The frame that it came in is left to its caller.

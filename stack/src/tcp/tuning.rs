@@ -85,8 +85,7 @@ pub(super) fn begin(t: &mut Turn<'_>) {
 pub(super) fn on_segment(t: &mut Turn<'_>, segment: &Segment) {
     let timestamps = segment.timestamps.filter(|_| t.c.marks.has(Marks::TIMESTAMPS));
     match timestamps {
-        // Only a full segment: a small one may have waited for the program, not for our ACK.
-        Some(said) if segment.len >= t.c.receive.mss && said.echo != t.c.tuning.sample_mark => {
+        Some(said) if is_sample(t.c, segment.len, said.echo) => {
             t.c.tuning.sample_mark = said.echo;
             let milliseconds = t.timestamp().wrapping_sub(said.echo).max(1);
             sampled(&mut t.c.tuning, milliseconds.saturating_mul(1000), true);
@@ -94,6 +93,13 @@ pub(super) fn on_segment(t: &mut Turn<'_>, segment: &Segment) {
         Some(_) => {}
         None => sample_by_window(t),
     }
+}
+
+/// Whether a segment of so many bytes with this echo tells something new: only a full one does, since a small one may have
+/// waited for the program, not for our ACK.
+#[inline]
+pub(super) fn is_sample(c: &Connection, len: u16, echo: u32) -> bool {
+    len >= c.receive.mss && echo != c.tuning.sample_mark
 }
 
 /// Without timestamps: the time in which the peer sends what the window allowed is a round trip at least.

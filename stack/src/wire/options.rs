@@ -90,7 +90,7 @@ pub const MAX_LEN: usize = 40;
 /// RFC 7323 2.3: a larger shift count is used as 14.
 pub const MAX_WINDOW_SCALE: u8 = 14;
 /// RFC 7323 appendix A: two NOPs bring the timestamps to a word boundary, and everybody sends them so.
-const ALIGNED_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
+pub const ALIGNED_TIMESTAMPS: [u8; 4] = [NOP, NOP, TIMESTAMPS, 10];
 pub const TIMESTAMPS_LEN: usize = 12;
 pub const MAX_SYN_LEN: usize = MAX_LEN;
 

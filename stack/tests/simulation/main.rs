@@ -1,8 +1,9 @@
 //! Two stacks over a simulated wire.
 
-mod buffers;
 mod bottleneck;
+mod buffers;
 mod ending;
+mod expected;
 mod handshake;
 mod harness;
 mod lifecycle;
