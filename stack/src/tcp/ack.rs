@@ -37,8 +37,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
     }
     recovery::take_blocks(t, segment, &mut progress);
     if segment.ack == t.c.send.una {
-        progress.is_duplicate =
-            segment.sequence_len() == 0 && !window_moved && !progress.duplicate_reported;
+        progress.is_duplicate = segment.sequence_len() == 0 && !window_moved && !progress.duplicate_reported;
         judge(t, segment, &mut progress);
     } else {
         advance(t, segment, &mut progress);
@@ -53,15 +52,19 @@ fn judge(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
 }
 
 /// Takes over the peer's window, unless the segment is older than the one it was last taken from. True if it changed.
+///
+/// LINUX: tcp_may_update_window(): of two segments of one place that acknowledge the same, the RFC believes the later
+/// one; as nobody knows which that is, the larger window counts, or that which closes it.
 fn update_window(t: &mut Turn<'_>, segment: &Segment) -> bool {
     let send = &mut t.c.send;
-    let is_newer = send.window_seq.is_before(segment.seq)
-        || (send.window_seq == segment.seq && !send.window_ack.is_after(segment.ack));
+    let window = u32::from(segment.window) << send.scale.min(14);
+    let is_newer = segment.ack.is_after(send.una)
+        || send.window_seq.is_before(segment.seq)
+        || (send.window_seq == segment.seq && (window > send.window || window == 0));
     if !is_newer {
         return false;
     }
-    (send.window_seq, send.window_ack) = (segment.seq, segment.ack);
-    let window = u32::from(segment.window) << send.scale.min(14);
+    send.window_seq = segment.seq;
     let moved = window != send.window;
     send.window = window;
     send.largest_window = send.largest_window.max(window);
@@ -136,7 +139,7 @@ pub(super) fn start(t: &mut Turn<'_>, segment_seq: Seq, ack: Seq, window: u32) {
     send.una = ack;
     send.window = window;
     send.largest_window = window;
-    (send.window_seq, send.window_ack) = (segment_seq, ack);
+    send.window_seq = segment_seq;
     rtt::start(t);
     recovery::start(t);
     congestion::start(t);

@@ -62,9 +62,8 @@ pub(super) struct Sending {
     /// SND.WND, scaled up.
     pub window: u32,
     pub largest_window: u32,
-    /// SND.WL1 and SND.WL2.
+    /// SND.WL1.
     pub window_seq: Seq,
-    pub window_ack: Seq,
     /// Behind the last segment that we sent less than full (Minshall's refinement of Nagle).
     pub small: Seq,
     /// Frames from the one that holds `una` on.
@@ -110,7 +109,6 @@ pub(super) struct Receiving {
     pub scale: u8,
     /// Segments that are still acknowledged at once.
     pub quick: u8,
-    pub pad: u32,
 }
 
 /// Deadlines in nanoseconds; 0 for none. The entry's one timer is armed for the earliest.

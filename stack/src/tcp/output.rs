@@ -1,13 +1,14 @@
 //! What may go out now: lost segments, fresh ones, the FIN, an ACK.
 
 use super::connection::Marks;
+use super::transmit::DEFAULT_MSS;
 use super::turn::Turn;
 use super::{State, congestion, delayed_ack, handshake, pacing, rate, recovery, rtt, send_queue};
 use crate::region::FrameId;
 use crate::wire::Flags;
 
-/// LINUX: a cork, or MSG_MORE, holds a segment back for this long at most.
-const CORK_LIMIT: u64 = 200_000_000;
+/// LINUX: TCP_MIN_SND_MSS less the longest options: a small window makes segments no smaller.
+const LEAST_BOUND: u32 = 48;
 
 pub(super) fn run(t: &mut Turn<'_>) {
     t.c.marks.clear(Marks::PACED);
@@ -103,7 +104,7 @@ fn send_next(t: &mut Turn<'_>, frame: FrameId, push: Push) -> Stop {
     if flight > 0 && flight.saturating_add(len) > t.c.congestion.window && !is_probe {
         return Stop::Congestion;
     }
-    let mss = u32::from(t.c.send.mss);
+    let mss = full_segment(t);
     let room = window_room(t);
     if len > room && !window_allows_part(t, room.min(mss)) {
         return Stop::Window;
@@ -140,11 +141,21 @@ fn window_room(t: &Turn<'_>) -> u32 {
     if edge.is_after(t.c.send.next) { edge.since(t.c.send.next) } else { 0 }
 }
 
+/// Bytes of a full segment.
+///
+/// LINUX: tcp_bound_to_half_wnd(): no more than half of the largest window that the peer ever had, or it would wait for
+/// a second segment before it acknowledges the first.
+fn full_segment(t: &Turn<'_>) -> u32 {
+    let largest = t.c.send.largest_window;
+    let bound = if largest > u32::from(DEFAULT_MSS) { largest / 2 } else { largest };
+    let mss = u32::from(t.c.send.mss);
+    if bound == 0 { mss } else { mss.min(bound.max(LEAST_BOUND)) }
+}
+
 /// RFC 9293 3.8.6.2.1, silly window avoidance: less than a segment goes if it is half of the largest window that the
 /// peer ever had, and nothing is outstanding.
 fn window_allows_part(t: &Turn<'_>, room: u32) -> bool {
-    room >= u32::from(t.c.send.mss)
-        || (room > 0 && !t.c.has_outstanding() && room >= t.c.send.largest_window / 2)
+    room >= full_segment(t) || (room > 0 && !t.c.has_outstanding() && room >= t.c.send.largest_window / 2)
 }
 
 /// Nagle (RFC 9293 3.7.4) as Minshall refined it: a partial segment waits while another partial one is outstanding.
@@ -161,7 +172,8 @@ fn partial_may_go(t: &mut Turn<'_>) -> bool {
 fn cork_expired(t: &mut Turn<'_>) -> bool {
     match t.c.timers.push {
         0 => {
-            t.c.timers.push = t.now + CORK_LIMIT;
+            // LINUX: tcp_check_probe_timer(): as long as until a probe would be due.
+            t.c.timers.push = t.now + rtt::timeout(&t.c.rtt);
             false
         }
         deadline if t.now >= deadline => {
@@ -205,7 +217,7 @@ pub(super) fn probe(t: &mut Turn<'_>) {
     if !t.has_path() {
         return;
     }
-    let room = window_room(t).min(u32::from(t.c.send.mss));
+    let room = window_room(t).min(full_segment(t));
     let fresh = t.c.send.fresh;
     let Some((start, end)) = send_queue::extent(t.frames, fresh).filter(|_| room > 0) else {
         t.send_bare(Flags::ACK, t.c.send.una - 1);
@@ -219,7 +231,7 @@ pub(super) fn probe(t: &mut Turn<'_>) {
     t.send_queued(fresh);
     t.c.send.next = end;
     t.c.send.fresh = next;
-    if end.since(start) < u32::from(t.c.send.mss) {
+    if end.since(start) < full_segment(t) {
         t.c.send.small = end;
     }
     t.c.marks.clear(Marks::PROBING);

@@ -79,7 +79,9 @@ pub(super) fn on_ack(t: &mut Turn<'_>, segment: &Segment, p: &Progress) -> Optio
         p => (p.oldest_sacked_at, p.newest_sacked_at),
     };
     if oldest == 0 {
-        if p.resent_at != 0 && let Some(elapsed) = by_echo(t, segment, p.resent_at) {
+        if p.resent_at != 0
+            && let Some(elapsed) = by_echo(t, segment, p.resent_at)
+        {
             measured(&mut t.c.rtt, elapsed);
             t.c.rtt.backoff = 0;
         }

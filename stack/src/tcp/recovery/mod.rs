@@ -89,7 +89,9 @@ pub(super) struct Recovery {
 }
 
 /// Where loss recovery stands, in the numbers of TCP_INFO.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq, PartialOrd)]
+#[derive(
+    FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default, Debug, PartialEq, Eq, PartialOrd,
+)]
 #[repr(transparent)]
 pub(super) struct Phase(pub u8);
 

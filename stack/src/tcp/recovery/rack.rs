@@ -27,9 +27,8 @@ pub(super) fn advance(t: &mut Turn<'_>, meta: &FrameMeta, progress: &Progress) {
     if meta.transmissions > 1 {
         // RFC 8985 6.2 step 2: what acknowledges an earlier transmission says nothing about the last one. "If the ACK's
         // timestamp echo is before Segment.xmit_ts" it does, and so it does within less than the shortest round trip.
-        let echoes_earlier = progress.echo.is_some_and(|echo| {
-            (echo.wrapping_sub(t.timestamp_of(meta.sent_at)) as i32) < 0
-        });
+        let echoes_earlier =
+            progress.echo.is_some_and(|echo| (echo.wrapping_sub(t.timestamp_of(meta.sent_at)) as i32) < 0);
         if echoes_earlier || round_trip < t.c.rtt.smallest {
             return;
         }

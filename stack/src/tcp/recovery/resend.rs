@@ -65,7 +65,8 @@ fn note(t: &mut Turn<'_>, frame: FrameId) {
     let r = &mut t.c.recovery;
     r.total = r.total.saturating_add(1);
     t.c.tally.bytes_resent = t.c.tally.bytes_resent.saturating_add(u64::from(len));
-    r.undo_count = if r.undo_count == UNDO_NOT_COUNTED { 1 } else { (r.undo_count + 1).min(UNDO_NOT_COUNTED - 1) };
+    r.undo_count =
+        if r.undo_count == UNDO_NOT_COUNTED { 1 } else { (r.undo_count + 1).min(UNDO_NOT_COUNTED - 1) };
     if r.resent_stamp == 0 {
         r.resent_stamp = stamp;
     }

@@ -12,7 +12,10 @@ use crate::wire::options::{self, MAX_SACK_BLOCKS, SackBlock, SackBlocks, TIMESTA
 /// Takes the blocks of the segment; SND.UNA is still what it was before.
 pub(in crate::tcp) fn take(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
     let (at, len) = (usize::from(segment.options.0), usize::from(segment.options.1));
-    if !scoreboard::is_selective(t) || len < SHORTEST || (len == TIMESTAMPS_LEN && segment.timestamps.is_some()) {
+    if !scoreboard::is_selective(t)
+        || len < SHORTEST
+        || (len == TIMESTAMPS_LEN && segment.timestamps.is_some())
+    {
         return;
     }
     let options = t.frames.packet(segment.frame).get(at..at + len).unwrap_or(&[]);
@@ -55,9 +58,7 @@ fn reports_duplicate(ack: Seq, blocks: &[SackBlock]) -> bool {
     if start.is_before(ack) {
         return true;
     }
-    blocks.get(1).is_some_and(|second| {
-        !end.is_after(Seq(second.end)) && !start.is_before(Seq(second.start))
-    })
+    blocks.get(1).is_some_and(|second| !end.is_after(Seq(second.end)) && !start.is_before(Seq(second.start)))
 }
 
 /// Whether a block can be meant as it stands. Reports of duplicates may reach back as far as the flight that may yet
@@ -75,8 +76,7 @@ fn is_valid(t: &Turn<'_>, start: Seq, end: Seq, is_report: bool) -> bool {
         return false;
     }
     let from = t.c.recovery.undo_from;
-    !start.is_before(from)
-        || (end.is_after(from) && !start.is_before(end - t.c.send.largest_window))
+    !start.is_before(from) || (end.is_after(from) && !start.is_before(end - t.c.send.largest_window))
 }
 
 /// Something arrived twice.
@@ -98,10 +98,7 @@ fn duplicate(t: &mut Turn<'_>, start: Seq, end: Seq, progress: &mut Progress) {
     if !is_of_probe {
         r.facts.set(Facts::DUPLICATE_PENDING);
     }
-    if t.c.marks.has(Marks::MAY_UNDO)
-        && r.undo_count != UNDO_NOT_COUNTED
-        && end.is_after(r.undo_from)
-    {
+    if t.c.marks.has(Marks::MAY_UNDO) && r.undo_count != UNDO_NOT_COUNTED && end.is_after(r.undo_from) {
         let segments = segments.min(u32::from(u16::MAX)) as u16;
         r.undo_count = r.undo_count.saturating_sub(segments);
     }

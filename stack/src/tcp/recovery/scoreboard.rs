@@ -246,9 +246,8 @@ pub(super) fn end_of(meta: &FrameMeta) -> Seq {
 /// Frames that the peer has are in no order; their links show how far the run of such frames goes instead: the first
 /// of a run names the last in `next`, the last names the first in `prev`, so that a walk steps over a run at once.
 fn join_run(t: &mut Turn<'_>, frame: FrameId, neighbours: Link) {
-    let run_of = |t: &Turn<'_>, at: u32| {
-        t.frames.meta(FrameId(at)).filter(|m| m.flags & SACKED != 0).map(|m| m.order)
-    };
+    let run_of =
+        |t: &Turn<'_>, at: u32| t.frames.meta(FrameId(at)).filter(|m| m.flags & SACKED != 0).map(|m| m.order);
     let first = run_of(t, neighbours.prev).map_or(frame.0, |run| run.prev);
     let last = run_of(t, neighbours.next).map_or(frame.0, |run| run.next);
     if let Some(meta) = t.frames.meta_mut(frame) {

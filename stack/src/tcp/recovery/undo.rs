@@ -12,7 +12,8 @@ pub(super) fn begin(t: &mut Turn<'_>) {
     t.c.marks.set(Marks::MAY_UNDO);
     let r = &mut t.c.recovery;
     r.undo_from = t.c.send.una;
-    r.undo_count = if r.resent == 0 { UNDO_NOT_COUNTED } else { r.resent.min(u32::from(u16::MAX - 1)) as u16 };
+    r.undo_count =
+        if r.resent == 0 { UNDO_NOT_COUNTED } else { r.resent.min(u32::from(u16::MAX - 1)) as u16 };
 }
 
 /// RFC 3522 3.2 step 4: "If the value of the Timestamp Echo Reply field is smaller than RetransmitTS", the ACK answers
