@@ -145,7 +145,7 @@ fn is_next(c: &Connection, front: &Front, len: u32) -> bool {
 fn note_headers(c: &mut Connection, data: &Data, now: u64) {
     c.timers.last_received = now;
     c.send.probes = 0;
-    (c.send.window_seq, c.send.window_ack) = (c.receive.next, c.send.una);
+    c.send.window_seq = c.receive.next;
     c.receive.mss = c.receive.mss.max(data.len);
     if c.receive.acked == c.receive.next {
         // RFC 7323 4.3: the segment that advances the left edge.
