@@ -15,9 +15,16 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Handles one received frame, which is `HELD`; takes it over.
 pub fn input(s: &mut Shard, frame: FrameId, now: u64) {
-    if tcp::take_expected(s, frame, now) {
-        return;
+    if !tcp::take_expected(s, frame, now) {
+        take_apart(s, frame, now);
     }
+    // Whoever wanted the frame has made it his.
+    if s.frames.meta(frame).is_some_and(|m| m.tenure == Tenure::HELD) {
+        s.frames.release(frame);
+    }
+}
+
+fn take_apart(s: &mut Shard, frame: FrameId, now: u64) {
     match parse(s, frame) {
         Ok((Protocol::TCP, datagram)) => tcp::receive(s, frame, datagram, now),
         Ok((Protocol::ICMP, datagram)) => icmp::receive(s, frame, &datagram, now),
@@ -26,10 +33,6 @@ pub fn input(s: &mut Shard, frame: FrameId, now: u64) {
         Err(Refused::Checksum) => s.counters.ip_bad_checksum += 1,
         Err(Refused::Fragment) => s.counters.ip_fragments += 1,
         Err(Refused::NotOurs) => s.counters.ip_not_ours += 1,
-    }
-    // Whoever wanted the frame has made it his.
-    if s.frames.meta(frame).is_some_and(|m| m.tenure == Tenure::HELD) {
-        s.frames.release(frame);
     }
 }
 

@@ -5,14 +5,15 @@
 use super::connection::{Connection, Marks};
 use super::input;
 use super::receive_queue::{self, SMALL};
+use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::{Seq, State, Tuple, incoming, tuning};
 use crate::ip::net::{Addr, Net};
-use crate::region::{FrameId, Frames};
+use crate::region::{FrameId, FrameMeta, Frames};
 use crate::shard::{Entry, Shard};
 use crate::wire::headers::{ETHERNET_LEN, IPV4_LEN, TCP_LEN};
 use crate::wire::options::{ALIGNED_TIMESTAMPS, TIMESTAMPS_LEN};
-use crate::wire::{EtherType, EthernetHeader, Flags, Ipv4Header, Protocol, TcpHeader, checksum};
+use crate::wire::{EtherType, EthernetHeader, Flags, Ipv4Header, Protocol, TcpHeader, Timestamps, checksum};
 use zerocopy::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -23,133 +24,148 @@ struct Front {
     ethernet: EthernetHeader,
     ip: Ipv4Header,
     tcp: TcpHeader,
-    timestamps: Timestamps,
+    timestamps: AlignedTimestamps,
 }
 
 /// RFC 7323 appendix A: as everybody lays them out.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
-struct Timestamps {
+struct AlignedTimestamps {
     kind: [u8; 4],
     value: U32,
     echo: U32,
 }
 
-const HEADERS: usize = ETHERNET_LEN + IPV4_LEN + TCP_LEN + TIMESTAMPS_LEN;
-/// TCP's header and the timestamps, in words, where the header says it.
-const OFFSET: u8 = ((TCP_LEN + TIMESTAMPS_LEN) as u8 / 4) << 4;
+const OPTIONS: usize = ETHERNET_LEN + IPV4_LEN + TCP_LEN;
+const HEADERS: usize = OPTIONS + TIMESTAMPS_LEN;
+/// TCP's header with the timestamps, in words.
+const OFFSET: u8 = (TCP_LEN + TIMESTAMPS_LEN) as u8 / 4;
 const VERSION_AND_LEN: u8 = 0x45;
 
 /// The lowest bits of the second byte of the IP header.
 const ECN: u8 = 3;
 
-/// Takes a packet that is just what was expected next. False: nothing is done, and it goes the long way.
+/// Takes a packet for the connection that the last one was for, if its headers are laid out as usual. False: nothing is
+/// done, and it is to be taken apart slowly.
 #[inline]
 pub(crate) fn take(s: &mut Shard, frame: FrameId, now: u64) -> bool {
     let h = s.after.recent;
     let Some(c) = s.connections.get_mut(h) else { return false };
-    let Some(data) = look(&s.frames, &s.net, c, frame) else { return false };
-    s.head.changing = Entry::Connection(h).as_ref();
+    let Some((meta, front, len)) = look(&s.frames, &s.net, c, frame) else { return false };
     s.counters.tcp_segments_in += 1;
-    note_headers(c, &data, now);
-    receive_queue::enqueue(c, h, &mut s.frames, frame, data.payload, data.len);
-    incoming::advance(c, u32::from(data.len));
+    let payload = meta.start + HEADERS as u16;
+    if !is_next(c, front, len) || s.frames.is_exhausted() {
+        let segment = segment(c, front, frame, payload, len);
+        input::to_connection(s, h, &segment, now);
+        return true;
+    }
+    s.head.changing = Entry::Connection(h).as_ref();
+    note_headers(c, front, len, now);
+    receive_queue::enqueue(c, h, &mut s.frames, frame, payload, len);
+    incoming::advance(c, u32::from(len));
     if !c.marks.has(Marks::TOUCHED) {
         input::touch(s, h, now);
     }
     true
 }
 
-/// What an expected segment brings.
-struct Data {
-    /// Where in the chunk.
-    payload: u16,
-    len: u16,
-    timestamp: u32,
-}
-
-/// Whether the packet is what the connection expects.
+/// The headers and the length of the payload, if the packet is for this connection, whole, and has no options but
+/// timestamps.
 #[inline(always)]
-fn look(frames: &Frames, net: &Net, c: &Connection, frame: FrameId) -> Option<Data> {
+fn look<'a>(
+    frames: &'a Frames,
+    net: &Net,
+    c: &Connection,
+    frame: FrameId,
+) -> Option<(&'a FrameMeta, &'a Front, u16)> {
     let meta = frames.meta(frame)?;
     let packet = frames.packet(frame);
-    let (front, _) = Front::ref_from_prefix(packet).ok()?;
-    let len = packet.len() - HEADERS;
-    if !is_plain(front, packet.len()) || !is_for(c, front) || !is_next(c, front, len as u32) {
+    let (front, payload) = Front::ref_from_prefix(packet).ok()?;
+    if !is_usual(front, packet.len()) || tuple(front) != c.head.tuple || !c.marks.has(Marks::IN_TABLE) {
         return None;
     }
-    if frames.is_exhausted() || !net.is_local(c.head.tuple.local) {
-        return None;
-    }
-    let segment = packet.get(ETHERNET_LEN + IPV4_LEN..)?;
-    let sums_are_right = checksum::is_right(checksum::sum_of(front.ip.as_plain()))
-        && input::checksum_is_right(net, &c.head.tuple, front.tcp.checksum.get(), segment, meta.via);
-    sums_are_right.then(|| Data {
-        payload: meta.start + HEADERS as u16,
-        len: len as u16,
-        timestamp: front.timestamps.value.get(),
-    })
-}
-
-/// Whether nothing is in the headers that is seldom there: options other than timestamps, a fragment, padding, word of
-/// congestion, flags other than ACK and PSH.
-#[inline(always)]
-fn is_plain(front: &Front, packet_len: usize) -> bool {
-    let Front { ethernet, ip, tcp, timestamps } = front;
-    ethernet.kind == EtherType::IPV4
-        && ip.version_and_len == VERSION_AND_LEN
-        && ip.service & ECN != ECN
-        && ETHERNET_LEN + usize::from(ip.total_len.get()) == packet_len
-        && !ip.is_fragment()
-        && ip.protocol == Protocol::TCP
-        && tcp.offset == OFFSET
-        && tcp.flags | Flags::PSH == Flags::ACK | Flags::PSH
-        && timestamps.kind == ALIGNED_TIMESTAMPS
+    let bytes = packet.get(ETHERNET_LEN + IPV4_LEN..)?;
+    let is_whole = net.is_local(c.head.tuple.local)
+        && checksum::is_right(checksum::sum_of(front.ip.as_plain()))
+        && input::checksum_is_right(net, &c.head.tuple, front.tcp.checksum.get(), bytes, meta.via);
+    if is_whole { Some((meta, front, payload.len() as u16)) } else { None }
 }
 
 #[inline(always)]
-fn is_for(c: &Connection, front: &Front) -> bool {
-    let Front { ip, tcp, .. } = front;
-    let tuple = Tuple {
+fn tuple(Front { ip, tcp, .. }: &Front) -> Tuple {
+    Tuple {
         local: Addr(ip.destination.get()),
         remote: Addr(ip.source.get()),
         local_port: tcp.destination.get(),
         remote_port: tcp.source.get(),
-    };
-    tuple == c.head.tuple
+    }
+}
+
+#[inline(always)]
+fn segment(c: &Connection, front: &Front, frame: FrameId, payload: u16, len: u16) -> Segment {
+    let Front { ip, tcp, timestamps, .. } = front;
+    Segment {
+        tuple: c.head.tuple,
+        seq: Seq(tcp.seq.get()),
+        ack: Seq(tcp.ack.get()),
+        flags: tcp.flags,
+        window: tcp.window.get(),
+        urgent: tcp.urgent.get(),
+        service: ip.service,
+        timestamps: Some(Timestamps { value: timestamps.value.get(), echo: timestamps.echo.get() }),
+        frame,
+        options: (OPTIONS as u16, TIMESTAMPS_LEN as u16),
+        payload,
+        len,
+    }
+}
+
+/// Whether nothing is in the headers that is seldom there: options other than timestamps, a fragment, padding behind.
+#[inline(always)]
+fn is_usual(front: &Front, packet_len: usize) -> bool {
+    let Front { ethernet, ip, tcp, timestamps } = front;
+    ethernet.kind == EtherType::IPV4
+        && ip.version_and_len == VERSION_AND_LEN
+        && ETHERNET_LEN + usize::from(ip.total_len.get()) == packet_len
+        && !ip.is_fragment()
+        && ip.protocol == Protocol::TCP
+        && tcp.offset >> 4 == OFFSET
+        && timestamps.kind == ALIGNED_TIMESTAMPS
 }
 
 /// Whether the segment brings the next bytes of the stream to a connection that has no hole to fill, and does nothing
-/// else: acknowledges nothing, moves no window, is no sample of the round trip.
+/// else: acknowledges nothing, moves no window, is no sample of the round trip, tells nothing of congestion.
 #[inline(always)]
-fn is_next(c: &Connection, front: &Front, len: u32) -> bool {
-    let Front { tcp, timestamps, .. } = front;
-    let (seq, r) = (Seq(tcp.seq.get()), &c.receive);
+fn is_next(c: &Connection, front: &Front, len: u16) -> bool {
+    let Front { ip, tcp, timestamps, .. } = front;
+    let (r, seq) = (&c.receive, Seq(tcp.seq.get()));
     let is_old = (timestamps.value.get().wrapping_sub(r.ts_recent) as i32) < 0;
     c.state == State::ESTABLISHED
         && c.marks.has(Marks::TIMESTAMPS)
+        && tcp.flags | Flags::PSH == Flags::ACK | Flags::PSH
+        && ip.service & ECN != ECN
         && seq == r.next
         && Seq(tcp.ack.get()) == c.send.una
         && u32::from(tcp.window.get()).wrapping_shl(u32::from(c.send.scale)) == c.send.window
         && !c.send.window_seq.is_after(seq)
         && !is_old
         && len > 0
-        && len <= c.receive_window()
-        && (len > u32::from(SMALL) || r.queue.is_empty())
+        && u32::from(len) <= c.receive_window()
+        && (len > SMALL || r.queue.is_empty())
         && r.beyond.is_empty()
-        && !tuning::is_sample(c, len as u16, timestamps.echo.get())
+        && !tuning::is_sample(c, len, timestamps.echo.get())
 }
 
 /// What the headers say of the peer, though it is nothing new.
 #[inline(always)]
-fn note_headers(c: &mut Connection, data: &Data, now: u64) {
+fn note_headers(c: &mut Connection, front: &Front, len: u16, now: u64) {
     c.timers.last_received = now;
     c.send.probes = 0;
     c.send.window_seq = c.receive.next;
-    c.receive.mss = c.receive.mss.max(data.len);
+    c.receive.mss = c.receive.mss.max(len);
     if c.receive.acked == c.receive.next {
         // RFC 7323 4.3: the segment that advances the left edge.
-        c.receive.ts_recent = data.timestamp;
+        c.receive.ts_recent = front.timestamps.value.get();
         c.receive.ts_recent_at = milliseconds(now);
     }
 }
