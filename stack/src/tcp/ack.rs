@@ -32,10 +32,14 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
     }
     t.c.send.probes = 0;
     let window_moved = update_window(t, segment);
+    recovery::take_blocks(t, segment, &mut progress);
     if !t.c.has_outstanding() {
+        // A report of duplicates may show a reduction to have been needless after all is acknowledged.
+        if progress.duplicate_reported {
+            judge(t, segment, &mut progress);
+        }
         return true;
     }
-    recovery::take_blocks(t, segment, &mut progress);
     if segment.ack == t.c.send.una {
         progress.is_duplicate = segment.sequence_len() == 0 && !window_moved && !progress.duplicate_reported;
         judge(t, segment, &mut progress);

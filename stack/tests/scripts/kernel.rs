@@ -25,6 +25,8 @@ pub(crate) struct Kernel {
     began: Instant,
     sent: VecDeque<(u64, Vec<u8>)>,
     sockets: BTreeMap<u32, Socket>,
+    /// What sockets get: the engine's default, whatever this machine's is.
+    congestion: &'static str,
 }
 
 struct Socket {
@@ -52,7 +54,13 @@ impl Kernel {
                 return Err(format!("ip {arguments}: {ended}"));
             }
         }
-        Ok(Self { tun, began: Instant::now(), sent: VecDeque::new(), sockets: BTreeMap::new() })
+        Ok(Self {
+            tun,
+            began: Instant::now(),
+            sent: VecDeque::new(),
+            sockets: BTreeMap::new(),
+            congestion: "cubic",
+        })
     }
 
     /// Takes one packet from the device, waiting for so long.
@@ -117,6 +125,9 @@ impl Kernel {
         unsafe {
             libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, (&raw const on).cast(), 4);
         }
+        let (name, len) = (self.congestion.as_ptr().cast(), self.congestion.len() as u32);
+        // SAFETY: the pointer is to so many bytes.
+        unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION, name, len) };
         self.adopt(wanted, fd)
     }
 
@@ -274,6 +285,12 @@ impl Host for Kernel {
     fn set_option(&mut self, name: &str, value: &str) -> Result<(), String> {
         let row = stack::tcp::Sysctls::default().each().find(|r| r.name == name);
         let row = row.ok_or(format!("no option is called {name}"))?;
+        if name == "tcp_congestion_control" {
+            // A namespace may not choose all of them, a socket may.
+            let choice = value.parse().map_err(|_| format!("{value} is no number"))?;
+            self.congestion = stack::tcp::congestion::Choice(choice).name();
+            return Ok(());
+        }
         let path = format!("/proc/sys/net/{}", row.file);
         let now = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
         let mut words: Vec<String> = now.split_whitespace().map(String::from).collect();

@@ -5,7 +5,7 @@
 use crate::harness::*;
 use stack::link::sim::{Conditions, Sim};
 use stack::region::{Handle, Sizes};
-use stack::tcp::{self, Connection, Settings, State};
+use stack::tcp::{self, Connection, State};
 use std::time::Instant;
 
 /// Prime, so that a shifted stream never looks right.
@@ -96,9 +96,7 @@ fn transfer(conditions: Conditions, seed: u64, forth: usize, back: usize) -> Out
     let sizes = Sizes { frames: 768, connections: 8, requests: 8, time_waits: 8, ..Sizes::tiny() };
     let mut sim = Sim::new(sizes, conditions, seed).unwrap();
     let listener = listen(&mut sim, 4);
-    // At 20 % loss and many megabytes some segment is unlucky for longer than the kernel's retries2 allow.
-    let stubborn = Settings { user_timeout: u32::MAX, ..Settings::default() };
-    let client = connect_with(&mut sim, 40_000, &stubborn);
+    let client = connect_from(&mut sim, 40_000);
     let contents = [Content::new(seed), Content::new(!seed)];
     let mut parties = vec![Party::new(CLIENT, client, forth, back)];
     let (start, mut steps) = (sim.now, 0);

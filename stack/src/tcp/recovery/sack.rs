@@ -31,12 +31,14 @@ fn process(t: &mut Turn<'_>, ack: Seq, blocks: &SackBlocks, progress: &mut Progr
     for (nth, block) in blocks.as_slice().iter().enumerate() {
         let (start, end) = (Seq(block.start), Seq(block.end));
         let is_report = is_report && nth == 0;
-        if !is_valid(t, start, end, is_report) {
-            t.counters.tcp_bad_sack_blocks += u64::from(!is_report);
-            continue;
-        }
-        if is_report {
+        if is_report && start.is_before(end) && !end.is_after(t.c.send.next) {
             duplicate(t, start, end, progress);
+        }
+        if !is_valid(t, start, end, is_report) {
+            // What an overtaken ACK says is merely old.
+            let is_old = is_report || (start.is_before(end) && !end.is_after(t.c.send.una));
+            t.counters.tcp_bad_sack_blocks += u64::from(!is_old);
+            continue;
         }
         let fingerprint = fingerprint(block);
         if let Some(place) = t.c.recovery.seen.get_mut(nth) {

@@ -84,6 +84,7 @@ pub(super) fn on_ack(t: &mut Turn<'_>, progress: &Progress) {
     } else if una.is_after(end) {
         // "There was a loss that was repaired by the probe": the congestion that caused it counts.
         reduction::begin(t);
+        t.c.recovery.phase = Phase::CWR;
         reduction::end(t);
         super::keep_open(t);
     } else if progress.acked == 0 && progress.is_duplicate {
