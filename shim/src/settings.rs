@@ -36,8 +36,7 @@ pub(crate) fn read(fd: i32) -> Shadow {
         cork: (tcp(libc::TCP_CORK) != 0).into(),
         keep_alive: (socket(libc::SO_KEEPALIVE) != 0).into(),
         reuse_address: (socket(libc::SO_REUSEADDR) != 0).into(),
-        // LINUX: quick ACK mode is a matter of the moment; a fresh socket reports 1 whether or not it was asked for.
-        quick_ack: default.quick_ack,
+        quick_ack: (tcp(libc::TCP_QUICKACK) != 0).into(),
         linger: (linger_on != 0).into(),
         linger_time: linger_time.max(0) as u32,
         buffers_fixed,
@@ -123,7 +122,6 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
     match (level, name) {
         (libc::IPPROTO_TCP, libc::TCP_NODELAY) => into.no_delay = on,
         (libc::IPPROTO_TCP, libc::TCP_CORK) => into.cork = on,
-        (libc::IPPROTO_TCP, libc::TCP_QUICKACK) => into.quick_ack = on,
         (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => into.keep_idle = value,
         (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => into.keep_interval = value,
         (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => into.keep_count = value,

@@ -37,7 +37,13 @@ pub(super) unsafe fn setsockopt(
         decide(fd, entry, Entry::Undecided(Undecided { has_options: true, ..undecided }));
     }
     if let Some((place, socket)) = socket_of(entry) {
+        // A matter of the moment, of which the shadow remembers a part only.
+        let quick_ack = (level, name) == (libc::IPPROTO_TCP, libc::TCP_QUICKACK);
+        let quick_ack = if quick_ack { user_memory::read(value.cast::<i32>()).ok() } else { None };
         turn_at(place, |s, now| {
+            if let (Some(value), SocketRef::Connection(h)) = (quick_ack, socket) {
+                tcp::set_quick_ack(s, h, value as u32, now);
+            }
             let mut settings = match socket {
                 SocketRef::Connection(h) => s.connections.get(h).map(|c| c.settings),
                 SocketRef::Listener(h) => s.listeners.get(h).map(|l| l.settings),
@@ -99,6 +105,9 @@ fn answer(place: Place, level: c_int, name: c_int) -> Result<Option<Answer>, Err
         if (level, name) == (libc::IPPROTO_TCP, libc::TCP_INFO) {
             s.pump();
             return Ok(Some(Answer::Info(tcp::info(s, handle, now))));
+        }
+        if (level, name) == (libc::IPPROTO_TCP, libc::TCP_QUICKACK) {
+            return Ok(Some(Answer::Number(tcp::is_quick_ack(s, handle).into())));
         }
         let connection = s.connections.get(handle).ok_or(Errno::BADF)?;
         if (level, name) == (libc::IPPROTO_TCP, libc::TCP_MAXSEG) && connection.state != State::CLOSED {

@@ -70,6 +70,8 @@ counters! {
     tcp_out_of_order,
     /// Segments beyond a hole that were given up, or not taken, for want of memory.
     tcp_pruned,
+    /// ACKs of segments beyond a hole that one at the end of the burst stood for.
+    tcp_acks_held,
     /// Segments that brought nothing new.
     tcp_duplicates,
     /// Times that a peer was told of what it had sent twice (D-SACK).

@@ -80,9 +80,9 @@ fn run_following(t: &Turn<'_>, run: Option<Run>) -> Option<Run> {
 
 /// The runs, the one that grew last in front.
 pub(super) fn by_recency(c: &Connection, frames: &Frames) -> impl Iterator<Item = Run> {
-    let first = run_from(frames, FrameId(c.sack.runs.first));
+    let first = run_from(frames, FrameId(c.receive.runs.first));
     let next = |run: &Run| run_from(frames, FrameId(frames.meta(run.first)?.order.next));
-    core::iter::successors(first, next).take(c.sack.runs.len as usize)
+    core::iter::successors(first, next).take(c.receive.runs.len as usize)
 }
 
 /// The last run that does not start behind `place`.
@@ -95,14 +95,14 @@ fn find(c: &Connection, frames: &Frames, place: Seq) -> Option<Run> {
     if extent(frames, FrameId(c.receive.beyond.first)).0.is_after(place) {
         return None;
     }
-    if let Some(recent) = run_from(frames, FrameId(c.sack.runs.first))
+    if let Some(recent) = run_from(frames, FrameId(c.receive.runs.first))
         && !recent.start.is_after(place)
         && run_behind(frames, recent.last).is_none_or(|next| next.start.is_after(place))
     {
         return Some(recent);
     }
     core::iter::successors(Some(last), |run| run_before(frames, run.first))
-        .take(c.sack.runs.len as usize)
+        .take(c.receive.runs.len as usize)
         .find(|run| !run.start.is_after(place))
 }
 
@@ -165,7 +165,7 @@ pub(super) fn insert(t: &mut Turn<'_>, segment: &Segment, fit: Fit) {
     let first = match joined {
         Some(run) => run.first,
         None => {
-            t.c.sack.runs.push_front(&mut Recency(t.frames), segment.frame.0);
+            t.c.receive.runs.push_front(&mut Recency(t.frames), segment.frame.0);
             segment.frame
         }
     };
@@ -190,7 +190,7 @@ fn drop_covered(t: &mut Turn<'_>, before: Option<Run>, start: Seq, end: Seq) -> 
             return run.start;
         }
         behind = run_behind(t.frames, run.last);
-        t.c.sack.runs.remove(&mut Recency(t.frames), run.first.0);
+        t.c.receive.runs.remove(&mut Recency(t.frames), run.first.0);
         remove_all(t, &run);
     }
     end
@@ -213,16 +213,16 @@ fn remove_all(t: &mut Turn<'_>, run: &Run) {
 fn join(t: &mut Turn<'_>, run: Run) {
     let end = extent(t.frames, run.last).1;
     if let Some(next) = run_behind(t.frames, run.last).filter(|next| next.start == end) {
-        t.c.sack.runs.remove(&mut Recency(t.frames), next.first.0);
+        t.c.receive.runs.remove(&mut Recency(t.frames), next.first.0);
         set_ends(t.frames, run.first, next.last);
     }
 }
 
 /// The run that begins with `first` has grown, or was asked for once more.
 fn freshen(t: &mut Turn<'_>, first: FrameId) {
-    if t.c.sack.runs.first != first.0 {
-        t.c.sack.runs.remove(&mut Recency(t.frames), first.0);
-        t.c.sack.runs.push_front(&mut Recency(t.frames), first.0);
+    if t.c.receive.runs.first != first.0 {
+        t.c.receive.runs.remove(&mut Recency(t.frames), first.0);
+        t.c.receive.runs.push_front(&mut Recency(t.frames), first.0);
     }
 }
 
@@ -233,7 +233,7 @@ fn freshen(t: &mut Turn<'_>, first: FrameId) {
 fn may_keep(t: &mut Turn<'_>, start: Seq, is_apart: bool) -> bool {
     let frames = t.c.receive.queue.len.saturating_add(t.c.receive.beyond.len);
     let is_full = frames.saturating_mul(t.frames.chunk_size()) >= t.c.receive_buffer();
-    let has_run = |t: &Turn<'_>| !is_apart || t.c.sack.runs.len < MOST_RUNS;
+    let has_run = |t: &Turn<'_>| !is_apart || t.c.receive.runs.len < MOST_RUNS;
     if !is_full && has_run(t) && !t.frames.is_scarce() {
         return true;
     }
@@ -252,7 +252,7 @@ pub(super) fn prune(t: &mut Turn<'_>) -> bool {
     let Some(last) = FrameId(t.c.receive.beyond.last).some() else { return false };
     let first = other_end(t.frames, last);
     if first == last {
-        t.c.sack.runs.remove(&mut Recency(t.frames), first.0);
+        t.c.receive.runs.remove(&mut Recency(t.frames), first.0);
     } else {
         let before = FrameId(t.frames.meta(last).map_or(0, |m| m.link.prev));
         set_ends(t.frames, first, before);
@@ -273,7 +273,7 @@ pub(super) fn drain(t: &mut Turn<'_>) {
         if run.start.is_before(reached) {
             sack::duplicate(t, run.start, run.end.earlier_of(reached));
         }
-        t.c.sack.runs.remove(&mut Recency(t.frames), run.first.0);
+        t.c.receive.runs.remove(&mut Recency(t.frames), run.first.0);
         for _ in 0..t.c.receive.beyond.len {
             let Some(frame) = t.c.receive.beyond.pop_front(t.frames).map(FrameId) else { break };
             move_to_reader(t, frame);
@@ -305,7 +305,7 @@ fn move_to_reader(t: &mut Turn<'_>, frame: FrameId) {
 
 /// After a death: the runs from the frames, which are in order already.
 pub(super) fn recover(c: &mut Connection, frames: &mut Frames) {
-    c.sack.runs = List::EMPTY;
+    c.receive.runs = List::EMPTY;
     let mut at = FrameId(c.receive.beyond.first);
     for _ in 0..c.receive.beyond.len {
         let (start, _) = extent(frames, at);
@@ -316,7 +316,7 @@ pub(super) fn recover(c: &mut Connection, frames: &mut Frames) {
             set_ends(frames, first, at);
         } else {
             set_ends(frames, at, at);
-            c.sack.runs.push_front(&mut Recency(frames), at.0);
+            c.receive.runs.push_front(&mut Recency(frames), at.0);
         }
         at = FrameId(frames.meta(at).map_or(0, |m| m.link.next));
     }
@@ -324,7 +324,7 @@ pub(super) fn recover(c: &mut Connection, frames: &mut Frames) {
 
 /// The runs are those that the frames make, each is in the list once, and none touches the next.
 pub(super) fn check(c: &Connection, frames: &mut Frames) -> bool {
-    if !c.sack.runs.check(&mut Recency(frames)) || c.sack.runs.len > MOST_RUNS {
+    if !c.receive.runs.check(&mut Recency(frames)) || c.receive.runs.len > MOST_RUNS {
         return false;
     }
     let (mut at, mut runs, mut end) = (FrameId(c.receive.beyond.first), 0, None);
@@ -344,5 +344,5 @@ pub(super) fn check(c: &Connection, frames: &mut Frames) -> bool {
         runs += 1;
         at = FrameId(frames.meta(run.last).map_or(0, |m| m.link.next));
     }
-    runs == c.sack.runs.len
+    runs == c.receive.runs.len
 }

@@ -70,7 +70,7 @@ pub fn read(
     if !peek {
         t.counters.bytes_received += copied as u64;
         tuning::on_read(&mut t);
-        if window::wants_update(&t) {
+        if delayed_ack::is_due_after_read(&t) || window::wants_update(&t) {
             delayed_ack::acknowledge(&mut t);
             turn::settle(s, c, now);
         }

@@ -1,12 +1,12 @@
 //! What a connection consists of.
 
 use super::congestion::Congestion;
+use super::delayed_ack::Acking;
 use super::info::Tally;
 use super::path_mtu::Probing;
 use super::rate::Delivery;
 use super::recovery::Recovery;
 use super::rtt::RoundTrip;
-use super::sack::Selective;
 use super::tuning::Tuning;
 use super::urgent::Urgent;
 use super::{Listener, Seq, Settings, State};
@@ -36,7 +36,7 @@ pub struct Connection {
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
     pub(super) delivery: Delivery,
-    pub(super) sack: Selective,
+    pub(super) acking: Acking,
     pub(super) tuning: Tuning,
     pub(super) urgent: Urgent,
     pub(super) probing: Probing,
@@ -103,12 +103,16 @@ pub(super) struct Receiving {
     /// TS.Recent, and when it was written, in milliseconds.
     pub ts_recent: u32,
     pub ts_recent_at: u32,
-    /// The largest payload seen: what the peer's full segments are.
+    /// Runs of frames beyond holes, by their first frames; the one that grew last in front.
+    pub runs: List,
+    /// What came twice, and is told of once; only with [`Marks::DUPLICATE`].
+    pub duplicate_start: Seq,
+    pub duplicate_end: Seq,
+    /// What the peer's full segments carry.
     pub mss: u16,
     /// Shift of the windows that we announce.
     pub scale: u8,
-    /// Segments that are still acknowledged at once.
-    pub quick: u8,
+    pub pad: [u8; 5],
 }
 
 /// Deadlines in nanoseconds; 0 for none. The entry's one timer is armed for the earliest.
@@ -129,8 +133,9 @@ pub(super) struct Timers {
     pub resending_since: u64,
     pub last_received: u64,
     pub last_sent: u64,
-    /// The last challenge ACK.
-    pub challenged: u64,
+    /// The last challenge ACK, and the last payload of the peer: in milliseconds.
+    pub challenged: u32,
+    pub data_at: u32,
 }
 
 /// What is true or false of a connection.
@@ -157,8 +162,9 @@ impl Marks {
     pub(super) const TIMESTAMPS: Self = Self(1 << 7);
     /// The last output stopped at the congestion window.
     pub(super) const CWND_LIMITED: Self = Self(1 << 8);
-    /// The program answers what it gets: a reply will carry the ACK.
-    pub(super) const INTERACTIVE: Self = Self(1 << 9);
+    /// A small segment came that is not acknowledged yet; and another one.
+    pub(super) const PUSHED: Self = Self(1 << 9);
+    pub(super) const PUSHED_AGAIN: Self = Self(1 << 24);
     /// In the connection table.
     pub(super) const IN_TABLE: Self = Self(1 << 10);
     /// Both sides scale their windows.

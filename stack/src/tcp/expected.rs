@@ -7,7 +7,7 @@ use super::input;
 use super::receive_queue::{self, SMALL};
 use super::segment::Segment;
 use super::transmit::milliseconds;
-use super::{Seq, State, Tuple, incoming, tuning};
+use super::{Seq, State, Sysctls, Tuple, delayed_ack, incoming, tuning};
 use crate::ip::net::{Addr, Net};
 use crate::region::{FrameId, FrameMeta, Frames};
 use crate::shard::{Entry, Shard};
@@ -60,7 +60,7 @@ pub(crate) fn take(s: &mut Shard, frame: FrameId, now: u64) -> bool {
         return true;
     }
     s.head.changing = Entry::Connection(h).as_ref();
-    note_headers(c, front, len, now);
+    note_headers(c, &s.head.sysctls, front, len, now);
     receive_queue::enqueue(c, h, &mut s.frames, frame, payload, len);
     incoming::advance(c, u32::from(len));
     if !c.marks.has(Marks::TOUCHED) {
@@ -158,11 +158,11 @@ fn is_next(c: &Connection, front: &Front, len: u16) -> bool {
 
 /// What the headers say of the peer, though it is nothing new.
 #[inline(always)]
-fn note_headers(c: &mut Connection, front: &Front, len: u16, now: u64) {
+fn note_headers(c: &mut Connection, sysctls: &Sysctls, front: &Front, len: u16, now: u64) {
     c.timers.last_received = now;
     c.send.probes = 0;
     c.send.window_seq = c.receive.next;
-    c.receive.mss = c.receive.mss.max(len);
+    delayed_ack::on_segment(c, sysctls, len, front.tcp.flags.has(Flags::PSH), now);
     if c.receive.acked == c.receive.next {
         // RFC 7323 4.3: the segment that advances the left edge.
         c.receive.ts_recent = front.timestamps.value.get();

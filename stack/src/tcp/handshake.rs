@@ -5,7 +5,8 @@ use super::segment::Segment;
 use super::transmit::{self, path_mss};
 use super::turn::{self, Turn};
 use super::{
-    Seq, Settings, State, Sysctls, Tuple, ack, input, numbers, readiness, rtt, timers, tuning, window,
+    Seq, Settings, State, Sysctls, Tuple, ack, delayed_ack, input, numbers, readiness, rtt, timers, tuning,
+    window,
 };
 use crate::Error;
 use crate::ip::net::Path;
@@ -16,8 +17,6 @@ use crate::wire::{Flags, SynOptions, Timestamps};
 
 /// LINUX: tcp_ecn: 1 asks for ECN, 2 only grants it.
 const ASK_FOR_ECN: u32 = 1;
-/// LINUX: tcp_enter_quickack_mode() at the start.
-const QUICK_ACKS: u8 = 16;
 /// Doublings of a second that are more than any timeout.
 const LONGEST_MODEL: u32 = 20;
 /// LINUX: TCP_TIMEOUT_MIN.
@@ -77,7 +76,7 @@ pub(super) fn create(
     c.receive.scale = window::scale_for(settings, &s.head.sysctls);
     c.tuning = tuning::initial(&s.head.sysctls);
     c.receive.mss = transmit::DEFAULT_MSS;
-    c.receive.quick = QUICK_ACKS;
+    c.acking = delayed_ack::initial(settings, &s.head.sysctls);
     c.rtt = rtt::initial();
     c.timers.last_received = now;
     Some(h)

@@ -16,9 +16,10 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
         input::abort_with_reset(t, segment.ack);
         return input::fail(t, Error::Pipe);
     }
-    t.c.receive.mss = t.c.receive.mss.max(segment.len);
     if segment.len > 0 {
         tuning::on_segment(t, segment);
+        let is_marked = delayed_ack::is_marked(segment.flags);
+        delayed_ack::on_segment(t.c, &t.head.sysctls, segment.len, is_marked, t.now);
     }
     let is_next = !segment.seq.is_after(t.c.receive.next);
     if segment.len > 0 && is_next && t.frames.is_exhausted() && !beyond::prune(t) {
@@ -32,8 +33,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
         // RFC 5681 4.2: an ACK at once for each segment beyond a hole; what came before it has its own.
         acknowledge_before_hole(t);
         beyond::insert(t, segment, fits);
-        delayed_ack::acknowledge(t);
-        return;
+        return delayed_ack::acknowledge_beyond_hole(t);
     }
     let had_hole = t.c.receive.beyond.len != 0;
     let already = t.c.receive.next;
@@ -57,6 +57,8 @@ pub(super) fn came_twice(t: &mut Turn<'_>, segment: &Segment, already: Seq) {
         t.counters.tcp_duplicates += 1;
     }
     t.c.marks.set(Marks::ACK_NOW);
+    // LINUX: its sender has timed out perhaps, and begins anew with a small window.
+    delayed_ack::be_quick(t.c);
     sack::duplicate(t, segment.seq, segment.end().earlier_of(already));
     if t.c.marks.has(Marks::DUPLICATE) {
         delayed_ack::acknowledge(t);

@@ -14,8 +14,6 @@ use zerocopy::FromBytes;
 
 /// RFC 7323 5.5: a connection that was idle for so long (24 days) takes any timestamp.
 const TIMESTAMP_LIFETIME: u32 = 24 * 24 * 60 * 60 * 1000;
-/// LINUX: net.ipv4.tcp_invalid_ratelimit.
-const CHALLENGE_INTERVAL: u64 = 500_000_000;
 
 /// Takes one TCP packet that IP has looked through.
 pub(crate) fn receive(s: &mut Shard, frame: FrameId, from: Datagram, now: u64) {
@@ -234,10 +232,13 @@ fn challenge_unless_reset(t: &mut Turn<'_>, segment: &Segment) {
 
 /// RFC 5961: an ACK that lets a genuine peer show himself, not more than one in a while.
 pub(super) fn challenge(t: &mut Turn<'_>) {
-    if t.now.wrapping_sub(t.c.timers.challenged) < CHALLENGE_INTERVAL && t.c.timers.challenged != 0 {
+    let now = super::transmit::milliseconds(t.now);
+    if now.wrapping_sub(t.c.timers.challenged) < t.head.sysctls.tcp_invalid_ratelimit
+        && t.c.timers.challenged != 0
+    {
         return;
     }
-    t.c.timers.challenged = t.now.max(1);
+    t.c.timers.challenged = now.max(1);
     t.counters.tcp_challenge_acks += 1;
     t.c.marks.set(Marks::ACK_NOW);
 }

@@ -57,6 +57,7 @@ mod window;
 pub use calls::{read, unacknowledged, unread, write};
 pub use check::check;
 pub use connection::Connection;
+pub use delayed_ack::{is_quick_ack, set_quick_ack};
 pub use entries::{Listener, Request, TimeWait, Tuple};
 pub(crate) use expected::take as take_expected;
 pub use info::{Info, info};

@@ -3,21 +3,7 @@
 use super::connection::Marks;
 use super::turn::Turn;
 use super::{Seq, beyond};
-use crate::region::List;
 use crate::wire::options::{MAX_SACK_BLOCKS, SACK_BLOCKS_WITH_TIMESTAMPS, SackBlock, SackBlocks};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
-/// What the peer is told beyond the acknowledgement number.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
-#[repr(C)]
-pub(super) struct Selective {
-    /// Runs of frames beyond holes, by their first frames; the one that grew last in front.
-    pub runs: List,
-    /// What came twice, and is told of once; only with [`Marks::DUPLICATE`].
-    pub duplicate_start: Seq,
-    pub duplicate_end: Seq,
-    pub pad: u32,
-}
 
 /// Two NOPs, kind and length; a block.
 const FIXED_LEN: u16 = 4;
@@ -30,7 +16,7 @@ pub(super) fn duplicate(t: &mut Turn<'_>, start: Seq, end: Seq) {
     if !t.c.marks.has(Marks::SACK) || t.head.sysctls.tcp_dsack == 0 || !end.is_after(start) {
         return;
     }
-    let known = &mut t.c.sack;
+    let known = &mut t.c.receive;
     if !t.c.marks.has(Marks::DUPLICATE) {
         t.c.marks.set(Marks::DUPLICATE);
         (known.duplicate_start, known.duplicate_end) = (start, end);
@@ -42,7 +28,7 @@ pub(super) fn duplicate(t: &mut Turn<'_>, start: Seq, end: Seq) {
 
 /// There is something to tell.
 pub(super) fn is_due(t: &Turn<'_>) -> bool {
-    t.c.marks.has(Marks::SACK) && (t.c.sack.runs.len != 0 || t.c.marks.has(Marks::DUPLICATE))
+    t.c.marks.has(Marks::SACK) && (t.c.receive.runs.len != 0 || t.c.marks.has(Marks::DUPLICATE))
 }
 
 /// The blocks of the next segment, which carries `payload` bytes. A full one has no room for them: what they say has
@@ -54,7 +40,7 @@ pub(super) fn blocks(t: &mut Turn<'_>, payload: u16) -> SackBlocks {
     let mut room = most.min(usize::from(room));
     // RFC 2883 4: "the first block of the SACK option should specify the range of sequence numbers".
     if room > 0 && t.c.marks.take(Marks::DUPLICATE) {
-        let (start, end) = (t.c.sack.duplicate_start.0, t.c.sack.duplicate_end.0);
+        let (start, end) = (t.c.receive.duplicate_start.0, t.c.receive.duplicate_end.0);
         blocks.push(SackBlock { start, end });
         t.counters.tcp_duplicates_reported += 1;
         room -= 1;

@@ -12,7 +12,7 @@ pub struct Settings {
     pub cork: u8,
     /// 1 for SO_KEEPALIVE.
     pub keep_alive: u8,
-    /// 1 for TCP_QUICKACK.
+    /// 0: TCP_QUICKACK was switched off before the connection began.
     pub quick_ack: u8,
     /// 1 for SO_LINGER with l_onoff set.
     pub linger: u8,
@@ -69,7 +69,7 @@ impl Default for Settings {
             no_delay: 0,
             cork: 0,
             keep_alive: 0,
-            quick_ack: 0,
+            quick_ack: 1,
             linger: 0,
             reuse_address: 0,
             reuse_port: 0,

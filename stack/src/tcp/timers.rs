@@ -2,7 +2,9 @@
 
 use super::connection::Marks;
 use super::turn::{self, Turn};
-use super::{Connection, State, handshake, input, output, pacing, readiness, recovery, rtt, send_queue};
+use super::{
+    Connection, State, delayed_ack, handshake, input, output, pacing, readiness, recovery, rtt, send_queue,
+};
 use crate::Error;
 use crate::region::Handle;
 use crate::shard::{Entry, Shard};
@@ -40,10 +42,8 @@ pub(super) fn fire(s: &mut Shard, h: Handle<Connection>, now: u64) {
         c.timers.armed = 0;
     }
     let _ = turn::act(s, h, now, |t| {
-        if take_due(&mut t.c.timers.ack, now) && t.c.receive.acked != t.c.receive.next {
-            // LINUX: a delayed ACK that had to be sent after all means that no reply comes.
-            t.c.marks.clear(Marks::INTERACTIVE);
-            t.c.marks.set(Marks::ACK_NOW);
+        if take_due(&mut t.c.timers.ack, now) {
+            delayed_ack::on_timer(t);
         }
         if t.c.timers.push != 0 && now >= t.c.timers.push {
             pushed(t);

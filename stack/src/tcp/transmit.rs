@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Seq, pacing, rate, recovery, sack, window};
+use super::{Seq, delayed_ack, pacing, rate, recovery, sack, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
 use crate::region::{FrameId, HEADROOM, Purpose, Tenure};
 use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
@@ -188,13 +188,9 @@ impl Turn<'_> {
 
     /// What we have received is acknowledged now.
     fn acknowledged(&mut self) {
-        let c = &mut *self.c;
-        if c.receive.acked != c.receive.next {
-            c.receive.quick = c.receive.quick.saturating_sub(1);
-        }
-        c.receive.acked = c.receive.next;
-        c.marks.clear(Marks::ACK_NOW);
-        c.timers.ack = 0;
+        let is_new = self.c.receive.acked != self.c.receive.next;
+        self.c.receive.acked = self.c.receive.next;
+        delayed_ack::acknowledged(self.c, is_new);
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
     c.timers.armed = 0;
     release_queue(&mut s.frames, &mut c.send.queue);
     release_queue(&mut s.frames, &mut c.receive.beyond);
-    c.sack.runs = List::EMPTY;
+    c.receive.runs = List::EMPTY;
     c.send.fresh = FrameId::NONE;
     c.send.end = c.send.una.earlier_of(c.send.end);
     if c.marks.has(Marks::ORPHAN) {

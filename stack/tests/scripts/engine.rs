@@ -354,6 +354,9 @@ impl Engine {
             _ => {
                 let socket = self.reference(fd)?;
                 socket::configure(&mut self.shard, socket, &settings, self.now);
+                if let (Some("TCP_QUICKACK"), SocketRef::Connection(c)) = (args.first().copied(), socket) {
+                    tcp::set_quick_ack(&mut self.shard, c, settings.quick_ack.into(), self.now);
+                }
             }
         }
         Ok("0".into())

@@ -4,7 +4,7 @@ use crate::peer::*;
 use etherparse::{TcpOptionElement, TcpOptionsIterator};
 use stack::Error;
 use stack::region::{Handle, Tenure};
-use stack::tcp::{Connection, Settings};
+use stack::tcp::{self, Connection, Settings};
 
 /// MSS 1460 and SACK permitted; the same with timestamps.
 const SACK: [u8; 8] = [2, 4, 5, 180, 1, 1, 4, 2];
@@ -206,4 +206,24 @@ fn data_carries_blocks_when_they_fit_beside_it() {
     peer.write(c, &[7; 1460]).unwrap();
     let full = peer.only();
     assert_eq!((full.payload.len(), blocks(&full, base)), (1460, vec![]));
+}
+
+#[test]
+fn after_three_acks_of_a_hole_one_stands_for_the_rest_of_a_burst() {
+    let burst = |compressed: u32| {
+        let (mut peer, _, base) = established(&SACK);
+        peer.shard.head.sysctls.tcp_comp_sack_nr = compressed;
+        for n in 1..=10 {
+            let (seq, ack, window) = (base.wrapping_add(n * 200), peer.ack, 65_535);
+            let frame =
+                peer.frame(&Send { flags: ACK, seq, ack, window, payload: vec![0; 100], options: vec![] });
+            peer.give(&frame);
+        }
+        tcp::end_of_burst(&mut peer.shard, peer.now);
+        let sent = peer.sent();
+        (sent.len(), blocks(sent.last().unwrap(), base)[0])
+    };
+    assert_eq!(burst(44), (4, (2000, 2100)));
+    assert_eq!(burst(2), (6, (2000, 2100)));
+    assert_eq!(burst(0), (10, (2000, 2100)));
 }
