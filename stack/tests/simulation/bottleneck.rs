@@ -48,6 +48,7 @@ pub(crate) struct Bottleneck {
     listener: Handle<Listener>,
     buffer: Vec<u8>,
     send_buffer: u32,
+    is_paused: bool,
 }
 
 impl Bottleneck {
@@ -69,7 +70,7 @@ impl Bottleneck {
         let settings = Settings { receive_buffer: RECEIVE_BUFFER, buffers_fixed: 3, ..Settings::default() };
         let listener = tcp::listen(&mut sim.ends[SERVER], address(SERVER), PORT, 128, &settings).unwrap();
         hold(&mut sim, SERVER, SocketRef::Listener(listener));
-        Self { sim, flows: Vec::new(), listener, buffer: vec![0; WRITE], send_buffer }
+        Self { sim, flows: Vec::new(), listener, buffer: vec![0; WRITE], send_buffer, is_paused: false }
     }
 
     pub(crate) fn start(&mut self, choice: Choice) {
@@ -97,6 +98,11 @@ impl Bottleneck {
         }
     }
 
+    /// The programs write no more, or go on with it.
+    pub(crate) fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
     fn programs(&mut self) {
         while let Some(receiver) = accept(&mut self.sim, self.listener) {
             let port = self.sim.ends[SERVER].connections.get(receiver).unwrap().head.tuple.remote_port;
@@ -104,7 +110,7 @@ impl Bottleneck {
         }
         let now = self.sim.now;
         for flow in &mut self.flows {
-            loop {
+            while !self.is_paused {
                 let mut source = &self.buffer[..];
                 if tcp::write(&mut self.sim.ends[CLIENT], flow.connection, &mut source, false, now).is_err() {
                     break;
@@ -205,7 +211,7 @@ const WARM_UP: u64 = 10;
 const SEED: u64 = 20_261_120;
 
 /// 50 Mb/s, 40 ms there and back, a queue as long as the link.
-fn link() -> Link {
+pub(crate) fn link() -> Link {
     let link = Link { rate: 50_000_000, delay: 20 * MILLISECOND, queue: 0 };
     Link { queue: link.product(), ..link }
 }

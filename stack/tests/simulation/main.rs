@@ -1,6 +1,7 @@
 //! Two stacks over a simulated wire.
 
 mod bottleneck;
+mod bottleneck_traces;
 mod buffers;
 mod ending;
 mod expected;
