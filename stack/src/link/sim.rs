@@ -27,6 +27,9 @@ pub struct Conditions {
     pub rate: u64,
     /// Bytes that may wait for the transmitter, what is more is dropped; 0 for no limit.
     pub queue: u64,
+    /// For each end, how long it takes a packet at most to get to the transmitter, in nanoseconds; those of one
+    /// connection stay in order. Without it, flows whose timers tick alike find the same places in a queue again and again.
+    pub access: [u64; 2],
 }
 
 impl Default for Conditions {
@@ -40,6 +43,7 @@ impl Default for Conditions {
             jitter: 2_000_000,
             rate: 1_000_000_000,
             queue: 0,
+            access: [0; 2],
         }
     }
 }
@@ -59,6 +63,10 @@ pub struct Sim {
     pub conditions: Conditions,
     /// Packets under way, by arrival; the second part of the key keeps those of one moment apart.
     wire: BTreeMap<(u64, u64), Packet>,
+    /// Packets on the way to a transmitter, by arrival there.
+    access: BTreeMap<(u64, u64), Packet>,
+    /// When the last packet of each port got to its transmitter.
+    arrived: BTreeMap<(usize, [u8; 4]), u64>,
     sent: u64,
     /// When each end's transmitter is free again.
     busy_until: [u64; 2],
@@ -112,6 +120,8 @@ impl Sim {
             ends,
             conditions,
             wire: BTreeMap::new(),
+            access: BTreeMap::new(),
+            arrived: BTreeMap::new(),
             sent: 0,
             busy_until: [0; 2],
             random,
@@ -134,7 +144,9 @@ impl Sim {
     /// When the next packet arrives or the next timer is due; `u64::MAX` for never.
     pub fn next_event(&mut self) -> u64 {
         self.flush();
-        let arrival = self.wire.keys().next().map_or(u64::MAX, |key| key.0);
+        let first =
+            |packets: &BTreeMap<(u64, u64), Packet>| packets.keys().next().map_or(u64::MAX, |key| key.0);
+        let arrival = first(&self.wire).min(first(&self.access));
         let timers = self.ends.iter().map(|s| s.wheel.next_deadline()).min().unwrap_or(u64::MAX);
         arrival.min(timers)
     }
@@ -142,6 +154,13 @@ impl Sim {
     /// What happens up to `time`, as one burst.
     pub fn run_until(&mut self, time: u64) {
         self.now = self.now.max(time);
+        while let Some(entry) = self.access.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            let packet = entry.remove();
+            self.carry(1 - packet.to, packet.bytes);
+        }
         while let Some(entry) = self.wire.first_entry() {
             if entry.key().0 > self.now {
                 break;
@@ -185,9 +204,23 @@ impl Sim {
                 self.ends[from].advance_outbox();
                 let bytes = self.ends[from].frames.packet(frame).to_vec();
                 self.ends[from].frames.completed(frame);
-                self.carry(from, bytes);
+                self.approach(from, bytes);
             }
         }
+    }
+
+    /// On the way to the transmitter.
+    fn approach(&mut self, from: usize, bytes: Vec<u8>) {
+        let most = self.conditions.access[from];
+        if most == 0 {
+            return self.carry(from, bytes);
+        }
+        let ports = bytes.get(34..38).and_then(|ports| ports.try_into().ok()).unwrap_or([0; 4]);
+        let delay = self.random() % most;
+        let arrived = self.arrived.entry((from, ports)).or_insert(0);
+        *arrived = (*arrived).max(self.now + delay);
+        self.sent += 1;
+        self.access.insert((*arrived, self.sent), Packet { to: 1 - from, at: self.now, bytes });
     }
 
     fn carry(&mut self, from: usize, bytes: Vec<u8>) {

@@ -53,7 +53,8 @@ fn send(t: &mut Turn<'_>) {
         recovery::resend_lost(t);
     }
     congestion::note_use(t, stop == Stop::Congestion);
-    if stop == Stop::Done && t.c.in_flight() < t.c.congestion.window {
+    let has_all_sent = stop == Stop::Done && t.c.recovery.waiting == 0;
+    if has_all_sent && t.c.in_flight() < t.c.congestion.window {
         rate::on_idle_program(t);
     }
     if t.c.send.next != before {

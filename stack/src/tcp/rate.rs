@@ -90,8 +90,7 @@ pub(super) fn on_delivered(t: &mut Turn<'_>, frame: FrameId) {
 }
 
 /// All that a segment acknowledges, `bytes`, was told to [`on_delivered`]: the sample that it makes, if any.
-/// `shortest` is the shortest round trip that is possible, in microseconds.
-pub(super) fn sample(t: &mut Turn<'_>, bytes: u32, shortest: u32) -> Option<Sample> {
+pub(super) fn sample(t: &mut Turn<'_>, bytes: u32) -> Option<Sample> {
     let now = microseconds(t.now);
     let noted = core::mem::take(&mut t.noted);
     let d = &mut t.c.delivery;
@@ -118,7 +117,7 @@ pub(super) fn sample(t: &mut Turn<'_>, bytes: u32, shortest: u32) -> Option<Samp
         app_limited: noted.app_limited,
     };
     // A time shorter than any round trip comes of a frame that was sent again although it had arrived.
-    if sample.interval == 0 || sample.interval < shortest {
+    if sample.interval == 0 || sample.interval < t.c.rtt.smallest {
         return None;
     }
     note_latest(d, &sample);

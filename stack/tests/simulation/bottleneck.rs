@@ -15,6 +15,8 @@ const SEGMENT: f64 = 1448.0;
 const PACKET: f64 = 1514.0;
 /// More than any window here, so that the window that we announce holds up nobody.
 const RECEIVE_BUFFER: u32 = 16 << 20;
+/// Packets of several hosts come together.
+const ACCESS: u64 = MILLISECOND;
 const WRITE: usize = 64 << 10;
 
 /// The link from the clients to the server, and back.
@@ -65,7 +67,7 @@ impl Bottleneck {
             watches: 256,
             ..Sizes::tiny()
         };
-        let conditions = Conditions { rate, delay, queue, ..Conditions::default() };
+        let conditions = Conditions { rate, delay, queue, access: [ACCESS, 0], ..Conditions::default() };
         let mut sim = Sim::new(sizes, conditions, seed).unwrap();
         let settings = Settings { receive_buffer: RECEIVE_BUFFER, buffers_fixed: 3, ..Settings::default() };
         let listener = tcp::listen(&mut sim.ends[SERVER], address(SERVER), PORT, 128, &settings).unwrap();

@@ -2,8 +2,10 @@
 
 use crate::bottleneck::{Bottleneck, Link, link};
 use crate::harness::*;
+use stack::link::sim::{Conditions, Sim};
+use stack::region::Handle;
 use stack::tcp::congestion::Choice;
-use stack::tcp::{self, Info, Settings};
+use stack::tcp::{self, Connection, Info, Settings};
 
 const MSS: f64 = 1448.0;
 
@@ -41,34 +43,41 @@ fn drops(b: &Bottleneck) -> usize {
 }
 
 const UNSET: u32 = i32::MAX as u32;
+const OPEN: u8 = 0;
+const RECOVERY: u8 = 3;
 
-/// RFC 9438 4.2: from 0.7 W_max the window is back after K = cbrt(0.3 W_max / 0.4) seconds, steep at first and flat at
-/// the end; halfway an eighth of the way is left.
+/// RFC 9438 4.2: the window is back at W_max after K = cbrt((W_max - cwnd) / 0.4) seconds, steep at first and flat at the
+/// end; halfway an eighth of the way is left.
 #[test]
 fn cubic_climbs_back_along_its_curve() {
     let mut b = one_flow(link(), Choice::CUBIC);
     let moments = trace(&mut b, 60);
-    let mut checked = 0;
-    // Losses show in the threshold; the curve begins when they are repaired.
-    let losses: Vec<usize> =
-        (1..moments.len()).filter(|&i| moments[i].info.threshold < moments[i - 1].info.threshold).collect();
-    for pair in losses.windows(2) {
-        let stage = &moments[pair[0]..pair[1]];
-        let Some(begin) = stage.iter().position(|m| m.info.recovery_state == 0) else { continue };
-        let (stage, start) = (&stage[begin..], stage[begin].at);
-        let w_max = f64::from(stage[0].info.threshold) / 0.7;
-        let k = (0.3 * w_max / 0.4).cbrt();
-        let Some(half) = stage.iter().find(|m| m.at >= start + k / 2.0) else { continue };
-        let expected = w_max - 0.4 * (k / 2.0).powi(3);
-        let window = f64::from(half.info.congestion_window);
-        assert!((window - expected).abs() < 0.02 * w_max, "{window} at K/2 = {:.2} s, not {expected}", k / 2.0);
-        let back = stage.iter().find(|m| f64::from(m.info.congestion_window) >= 0.99 * w_max);
-        let Some(back) = back else { continue };
-        let took = back.at - start;
-        assert!((0.6 * k..1.05 * k).contains(&took), "back after {took:.2} s, K is {k:.2} s");
-        checked += 1;
+    // The curve begins when the losses are repaired.
+    let state = |i: usize| moments[i].info.recovery_state;
+    let starts = (1..moments.len()).filter(|&i| state(i - 1) == RECOVERY && state(i) == OPEN);
+    let mut checked = [0, 0];
+    for start in starts {
+        let (begin, after) = (&moments[start], &moments[start..]);
+        let stage = after.split(|m| m.info.recovery_state == RECOVERY).next().unwrap_or(&[]);
+        let before = f64::from(begin.info.threshold) / 0.7;
+        // 4.7: a flow that did not get back to its maximum aims lower, to make room for others. Here it is always
+        // about where it was, a segment or two more or less.
+        for (which, w_max) in [before, 0.85 * before].into_iter().enumerate() {
+            checked[which] += usize::from(follows_the_curve(stage, 0.7 * before, w_max));
+        }
     }
-    assert!(checked >= 3, "{checked} of {} stages", losses.len());
+    assert!(checked[0] >= 3 && checked[1] >= 2, "{checked:?}");
+}
+
+fn follows_the_curve(stage: &[Moment], from: f64, w_max: f64) -> bool {
+    let k = ((w_max - from) / 0.4).cbrt();
+    let at = |share: f64| stage.iter().find(|m| m.at >= stage[0].at + k * share);
+    let fits = |share: f64| {
+        let expected = w_max - (1.0 - share).powi(3) * (w_max - from);
+        at(share).is_some_and(|m| (f64::from(m.info.congestion_window) - expected).abs() < 0.01 * w_max)
+    };
+    // The queue overflows again before K is over, for the window was too large when it did the last time.
+    fits(0.2) && fits(0.4) && fits(0.65)
 }
 
 /// HyStart++ ends slow start when the round trips grow; without it the window doubles until the queue overflows. As the
@@ -161,10 +170,6 @@ fn a_window_that_is_not_used_does_not_grow_and_falls_with_idle_time() {
     }
 }
 
-use stack::link::sim::{Conditions, Sim};
-use stack::region::Handle;
-use stack::tcp::Connection;
-
 fn set_congestion(sim: &mut Sim, c: Handle<Connection>, choice: Choice) {
     sim.ends[CLIENT].connections.get_mut(c).unwrap().settings.congestion = choice.0;
     let now = sim.now;
@@ -178,7 +183,7 @@ fn idle_time_halves_the_window_for_each_timeout() {
     let before = b.info(0).congestion_window;
     assert!(before > 100);
     b.pause(true);
-    b.run(SECOND, |_| {});
+    b.run(3 * SECOND, |_| {});
     assert_eq!(b.info(0).unacknowledged, 0);
     let timeout = u64::from(b.info(0).timeout);
     let idle = u64::from(b.info(0).since_sent) * 1000;

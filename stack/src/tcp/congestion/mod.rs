@@ -12,6 +12,7 @@ mod validation;
 pub(super) use validation::{after_idle, note_use};
 
 use super::connection::{Connection, Marks};
+use super::recovery::Phase;
 use super::turn::Turn;
 use super::{Seq, pacing, rate};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
@@ -96,6 +97,8 @@ struct Moment {
     round_trip: u32,
     /// The window was in use, so that its growth says something.
     is_limited: bool,
+    /// Losses are being repaired.
+    is_repairing: bool,
     /// Bytes delivered over the connection's life; wraps.
     delivered: u32,
     /// For choices that flows should not all make alike.
@@ -112,6 +115,7 @@ impl Moment {
             flight: t.c.in_flight(),
             round_trip: t.c.rtt.smoothed / 8,
             is_limited: validation::is_limited(t.c),
+            is_repairing: t.c.recovery.phase >= Phase::RECOVERY,
             delivered: t.c.delivery.delivered,
             random: (t.head.key[0] ^ t.now).wrapping_mul(t.head.key[1] | 1).rotate_left(32) as u32,
         }
@@ -163,7 +167,7 @@ pub(super) fn choose(t: &mut Turn<'_>) {
 
 /// Every ACK that delivered something is told here, once, after recovery has looked at it.
 pub(super) fn on_ack(t: &mut Turn<'_>, report: &Report) {
-    let sample = rate::sample(t, report.delivered, 0);
+    let sample = rate::sample(t, report.delivered);
     let moment = Moment::of(t);
     let c = &mut t.c.congestion;
     match c.choice {

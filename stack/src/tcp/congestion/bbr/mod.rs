@@ -84,6 +84,13 @@ impl Flags {
     fn put(&mut self, flag: u8, on: bool) {
         self.0 = if on { self.0 | flag } else { self.0 & !flag };
     }
+
+    /// Clears the flag and tells whether it was set.
+    fn take(&mut self, flag: u8) -> bool {
+        let had = self.has(flag);
+        self.put(flag, false);
+        had
+    }
 }
 
 /// Gains are in 256ths. "2/ln(2)": the least that lets the rate double in each round.

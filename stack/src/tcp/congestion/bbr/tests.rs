@@ -82,7 +82,8 @@ impl Path {
         self.next_at = self.next_at.max(self.now) + u64::from(MSS) * 1_000_000_000 / self.c.pacing_rate;
     }
 
-    /// Sends what may go until the next segment is acknowledged, with what `report` says besides.
+    /// Sends what may go until the next segment is acknowledged, with what `report` says besides. What it loses is
+    /// being repaired.
     fn ack(&mut self, report: Report) {
         loop {
             let most = if self.is_slow { MSS } else { self.c.window };
@@ -113,6 +114,7 @@ impl Path {
             round_trip: 20_000,
             delivered: self.delivered,
             random: 3,
+            is_repairing: report.lost > 0,
             ..Moment::default()
         };
         let round_trip = Some(self.now - sent.at);
@@ -214,12 +216,12 @@ fn a_loss_costs_one_round_of_growth_and_the_window_comes_back() {
     path.run(600);
     let before = path.c.window;
     on_loss(&mut path.c);
-    path.ack(Report { lost: MSS, is_open: false, ..one() });
+    path.ack(Report { lost: MSS, ..one() });
     assert!(path.c.window < before, "what is delivered is what is sent: {}", path.c.window);
     path.run(1);
     assert!(path.c.window >= before);
     on_loss(&mut path.c);
-    path.ack(Report { lost: MSS, is_open: false, ..one() });
+    path.ack(Report { lost: MSS, ..one() });
     undo(&mut path.c);
     assert!(path.c.window >= before);
 }

@@ -91,15 +91,13 @@ impl Bbr {
     /// the window is what it was.
     fn while_repairing(&mut self, window: u32, m: &Moment, report: &Report) -> u32 {
         let window = window.saturating_sub(report.lost).max(m.mss);
-        if self.flags.has(Flags::LOST) {
-            self.flags.put(Flags::LOST, false);
+        if self.flags.take(Flags::LOST) && m.is_repairing {
             self.flags.put(Flags::CONSERVING, true);
             // The round that is conserved begins now.
             self.round_end = m.delivered;
             return m.flight.saturating_add(report.delivered).max(m.mss);
         }
-        if report.is_open && self.flags.has(Flags::REPAIRING) {
-            self.flags.put(Flags::REPAIRING, false);
+        if !m.is_repairing && self.flags.take(Flags::REPAIRING) {
             self.flags.put(Flags::CONSERVING, false);
             return window.max(self.prior_window);
         }
