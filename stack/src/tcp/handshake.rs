@@ -319,7 +319,7 @@ pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32
 /// The ACK of our SYN+ACK in a simultaneous open. False: drop the segment.
 pub(super) fn in_syn_received(t: &mut Turn<'_>, segment: &Segment) -> bool {
     if segment.ack != t.c.send.next {
-        input::abort_with_reset(t, segment.ack);
+        input::refuse(t, segment);
         return false;
     }
     let is_syn = segment.flags.has(Flags::SYN);

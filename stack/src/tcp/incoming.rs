@@ -13,7 +13,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
     }
     if reader_is_gone(t, segment) {
         // RFC 2525 2.17 and LINUX: TCPABORTONDATA: nobody will ever read it, and the peer should know.
-        input::abort_with_reset(t, segment.ack);
+        input::refuse(t, segment);
         return input::fail(t, Error::Pipe);
     }
     if segment.len > 0 {

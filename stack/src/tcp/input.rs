@@ -156,6 +156,9 @@ fn in_other_states(t: &mut Turn<'_>, segment: &Segment) {
         t.counters.tcp_old_timestamp += 1;
         return challenge_unless_reset(t, segment);
     }
+    if is_reset_before_fin(t.c, segment) {
+        return end_by_reset(t);
+    }
     if !is_acceptable(t.c, segment) {
         t.counters.tcp_out_of_window += 1;
         return challenge_unless_reset(t, segment);
@@ -248,6 +251,17 @@ fn reset(t: &mut Turn<'_>, segment: &Segment) {
     if segment.seq != t.c.receive.next {
         return challenge(t);
     }
+    end_by_reset(t);
+}
+
+/// LINUX: tcp_reset_check(): some systems (macOS) number the reset that follows their FIN as if they had sent none.
+fn is_reset_before_fin(c: &Connection, segment: &Segment) -> bool {
+    segment.flags.has(Flags::RST)
+        && segment.seq + 1 == c.receive.next
+        && matches!(c.state, State::CLOSE_WAIT | State::LAST_ACK | State::CLOSING)
+}
+
+fn end_by_reset(t: &mut Turn<'_>) {
     t.counters.tcp_resets_in += 1;
     // LINUX: tcp_reset(): a peer that had closed its half leaves a broken pipe.
     let error = match t.c.state {
@@ -276,7 +290,15 @@ pub(super) fn fail(t: &mut Turn<'_>, error: Error) {
     );
 }
 
-/// Where a FIN or payload that was received may not go on: RFC 9293 3.10.7.4, "seventh".
+/// RFC 9293 3.10.7.4: "<SEQ=SEG.ACK><CTL=RST>", for a segment that cannot be of this connection, or that nobody reads.
+pub(super) fn refuse(t: &mut Turn<'_>, segment: &Segment) {
+    if t.has_path() {
+        t.counters.tcp_resets_out += 1;
+        t.send_control(Flags::RST, segment.ack, Some(&[]));
+    }
+}
+
+/// RFC 9293 3.10.5: the connection is aborted from our side.
 pub(super) fn abort_with_reset(t: &mut Turn<'_>, seq: Seq) {
     if t.has_path() {
         t.counters.tcp_resets_out += 1;

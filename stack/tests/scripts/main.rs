@@ -128,6 +128,7 @@ fn on_kernel(paths: &[PathBuf]) -> Vec<Verdict> {
 }
 
 const AT_ONCE: usize = 40;
+const TRIES: usize = 3;
 const LONGEST_ON_KERNEL: u64 = 150_000_000_000;
 
 fn against_kernel(script: &Script) -> Verdict {
@@ -137,7 +138,15 @@ fn against_kernel(script: &Script) -> Verdict {
     if script.duration() > LONGEST_ON_KERNEL {
         return Verdict::KnownGap("not looked at: it takes too long".into());
     }
-    play(script, Mode::Kernel).map_or(Verdict::Passed, Verdict::Failed)
+    // A busy machine is late now and then; what is wrong is wrong each time.
+    let mut failure = None;
+    for _ in 0..TRIES {
+        failure = play(script, Mode::Kernel);
+        if failure.is_none() {
+            return Verdict::Passed;
+        }
+    }
+    failure.map_or(Verdict::Passed, Verdict::Failed)
 }
 
 fn play(script: &Script, mode: Mode) -> Option<String> {

@@ -122,8 +122,9 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Whether what came is what was expected. Padding and the order of options count for nothing.
-    pub(crate) fn is_met_by(&self, seen: &Segment) -> bool {
+    /// Whether what came is what was expected. Padding and the order of options count for nothing. `ticks`: by how
+    /// much a timestamp may differ besides.
+    pub(crate) fn is_met_by(&self, seen: &Segment, ticks: u32) -> bool {
         fn agree<T: PartialEq>(wanted: &Option<T>, seen: &Option<T>) -> bool {
             wanted.is_none() || wanted == seen
         }
@@ -134,7 +135,7 @@ impl Segment {
             && agree(&self.window, &seen.window)
             && agree(&self.urgent, &seen.urgent)
             && self.content == seen.content
-            && self.options.as_ref().is_none_or(|wanted| options_agree(wanted, seen))
+            && self.options.as_ref().is_none_or(|wanted| options_agree(wanted, seen, ticks))
     }
 
     pub(crate) fn has(&self, flag: u8) -> bool {
@@ -142,11 +143,11 @@ impl Segment {
     }
 }
 
-fn options_agree(wanted: &[Opt], seen: &Segment) -> bool {
+fn options_agree(wanted: &[Opt], seen: &Segment, ticks: u32) -> bool {
     let is_padding = |o: &&Opt| matches!(o, Opt::Nop | Opt::End);
     let mut seen: Vec<&Opt> = seen.options.iter().flatten().filter(|o| !is_padding(o)).collect();
     for option in wanted.iter().filter(|o| !is_padding(o)) {
-        let Some(place) = seen.iter().position(|s| option.is_met_by(s)) else { return false };
+        let Some(place) = seen.iter().position(|s| option.is_met_by(s, ticks)) else { return false };
         seen.remove(place);
     }
     seen.is_empty()
@@ -156,11 +157,11 @@ fn options_agree(wanted: &[Opt], seen: &Segment) -> bool {
 const TICKS: u32 = 2;
 
 impl Opt {
-    fn is_met_by(&self, seen: &Opt) -> bool {
+    fn is_met_by(&self, seen: &Opt, ticks: u32) -> bool {
         match (self, seen) {
             (Opt::Mss(a), Opt::Mss(b)) | (Opt::WindowScale(a), Opt::WindowScale(b)) => a.is_met_by(*b, 0),
             (Opt::Timestamps { value: a, echo: x }, Opt::Timestamps { value: b, echo: y }) => {
-                a.is_met_by(*b, TICKS) && x.is_met_by(*y, 0)
+                a.is_met_by(*b, TICKS + ticks) && x.is_met_by(*y, 0)
             }
             (Opt::FastOpen(Cookie::Any), Opt::FastOpen(_)) => true,
             _ => self == seen,

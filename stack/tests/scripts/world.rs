@@ -8,6 +8,7 @@ use stack::link::sim::address;
 use stack::tcp::Tuple;
 use std::collections::{BTreeMap, VecDeque};
 
+const MILLISECOND: u64 = 1_000_000;
 const LISTEN_PORT: u16 = 80;
 const PEER_PORTS: u16 = 5000;
 const OUR_PORTS: u16 = 41_000;
@@ -134,7 +135,7 @@ impl World {
         if self.host.pushes_otherwise() {
             shown.flags = shown.flags & !PSH | wanted.flags & PSH;
         }
-        wanted.is_met_by(&shown)
+        wanted.is_met_by(&shown, (self.host.delay(0) / MILLISECOND) as u32)
     }
 
     pub(crate) fn inject(&mut self, written: &Segment) -> Result<(), String> {

@@ -55,10 +55,10 @@ SYN_RECEIVED
     close           SYN_RECEIVED
     abort           CLOSED        RA
     SYN             SYN_RECEIVED  SA
-    ACK             SYN_RECEIVED  RA
+    ACK             SYN_RECEIVED  R
     ACK of all      ESTABLISHED
-    data            SYN_RECEIVED  RA
-    FIN             SYN_RECEIVED  RA
+    data            SYN_RECEIVED  R
+    FIN             SYN_RECEIVED  R
     FIN+ACK of all  CLOSE_WAIT    A
     RST             CLOSED
 ESTABLISHED
