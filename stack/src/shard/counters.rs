@@ -114,6 +114,18 @@ counters! {
     syn_cookies_failed,
     /// Final ACKs put off because of TCP_DEFER_ACCEPT.
     deferred_accepts,
+    /// Requests for a Fast Open cookie.
+    fast_open_cookies_asked,
+    /// Connections made of a SYN by Fast Open.
+    fast_open_passive,
+    /// SYNs whose Fast Open cookie was wrong, or for whose connection there was no room.
+    fast_open_passive_failed,
+    /// SYNs by Fast Open while the listener had too many connections of the kind.
+    fast_open_overflows,
+    /// Connections whose peer took the data of our SYN.
+    fast_open_active,
+    /// Connections whose peer did not, so that it was sent again.
+    fast_open_active_failed,
     /// Calls refused because a table of the region was full.
     table_full,
     /// Bytes that programs handed to us.

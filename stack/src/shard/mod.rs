@@ -15,7 +15,7 @@ pub use outbox::Outbox;
 use crate::ip::net::Net;
 use crate::region::{Frames, Handle, List, One, Region, Slab, Table, Wheel};
 use crate::socket::Reference;
-use crate::tcp::{Connection, Listener, Request, Sysctls, TimeWait, Trace, Tuple};
+use crate::tcp::{Connection, FastOpenPeers, Listener, Request, Sysctls, TimeWait, Trace, Tuple};
 use crate::wait::{Epoll, WakerId, Watch};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -41,6 +41,8 @@ pub struct ShardHead {
     pub sysctls: Sysctls,
     /// Those that the kernel's own sockets have in the namespace of the keeper.
     pub namespace: Sysctls,
+    /// What peers gave us for the next connection to them.
+    pub fast_open: FastOpenPeers,
     /// Changes of state, for those who look for what happened.
     pub trace: Trace,
 }

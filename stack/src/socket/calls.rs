@@ -127,7 +127,10 @@ pub fn connect_outcome(s: &mut Shard, connection: Handle<Connection>) -> Result<
     if let Some(error) = Error::from_errno(core::mem::take(&mut c.socket.error)) {
         return Err(error);
     }
-    match c.state {
+    let state = c.state;
+    match state {
+        // LINUX: TCP_FASTOPEN_CONNECT: connected, as far as the program is concerned.
+        State::SYN_SENT if tcp::is_deferred(s, connection) => Ok(()),
         State::SYN_SENT | State::SYN_RECEIVED => Err(Error::Already),
         State::CLOSED => Err(Error::Aborted),
         _ => Ok(()),

@@ -39,10 +39,11 @@ pub fn write(
 /// LINUX: tcp_sendmsg_locked() and sk_stream_error(): a pending error is told once, then it is a broken pipe.
 fn may_write(c: &mut Connection) -> Result<(), Error> {
     let error = Error::from_errno(c.socket.error);
-    if error.is_none() && c.state.is_opening() {
+    let is_early = c.is_open_early();
+    if error.is_none() && c.state.is_opening() && !is_early {
         return Err(Error::Again);
     }
-    if error.is_some() || !c.state.may_write() || c.marks.has(Marks::FIN_QUEUED) {
+    if error.is_some() || !(c.state.may_write() || is_early) || c.marks.has(Marks::FIN_QUEUED) {
         c.socket.error = 0;
         return Err(error.unwrap_or(Error::Pipe));
     }

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Marks};
 use super::listen::{self, AcceptLinks};
-use super::{Seq, State, beyond, congestion, recovery, request};
+use super::{Seq, State, fast_open, beyond, congestion, recovery, request};
 use crate::region::{FrameId, Frames, Handle, List, Tenure};
 use crate::shard::{Entry, Shard};
 
@@ -19,6 +19,9 @@ pub fn check(s: &mut Shard) -> Result<(), &'static str> {
     }
     if !request::check(s) {
         return Err("half-open entries and their listeners' counts disagree");
+    }
+    if !fast_open::check(s) {
+        return Err("connections that are open early and their listeners' counts disagree");
     }
     listeners(s)
 }
@@ -117,7 +120,7 @@ fn sending(frames: &mut Frames, h: Handle<Connection>, c: &Connection) -> Result
     walk(frames, h, &c.send.queue, Tenure::SENDING, |frame, start, end| {
         // The FIN has a frame of its own when it is sent by itself.
         let is_bare_fin = start == end && start == c.send.end && c.fin_is_sent();
-        if at.unwrap_or(c.send.una) != start || (start == end && !is_bare_fin) {
+        if at.unwrap_or(c.first_byte()) != start || (start == end && !is_bare_fin) {
             return Err("the send queue has a hole");
         }
         if fresh.is_none() && !start.is_before(c.send.next) {
@@ -147,7 +150,7 @@ fn listeners(s: &mut Shard) -> Result<(), &'static str> {
             return Err("a listener is not found by its port");
         }
     }
-    let waiting = s.connections.live().filter_map(|h| s.connections.get(h)).filter(|c| c.listener.is_some());
+    let waiting = s.connections.live().filter_map(|h| s.connections.get(h)).filter(|c| c.is_to_be_accepted());
     if waiting.count() != queued {
         return Err("a connection waits in no accept queue");
     }

@@ -46,7 +46,9 @@ pub(super) fn shutdown_read(s: &mut Shard, h: Handle<Connection>) {
 pub(super) fn close(s: &mut Shard, h: Handle<Connection>, now: u64) {
     let Some(c) = s.connections.get_mut(h) else { return };
     c.marks.set(Marks::ORPHAN);
-    c.timers.idle = 0;
+    if !c.is_open_early() {
+        c.timers.idle = 0;
+    }
     c.news = 0;
     let lingers_for_nothing = c.settings.linger != 0 && c.settings.linger_time == 0;
     // RFC 2525 2.17: bytes that nobody will read are lost, and the peer must know.

@@ -2,6 +2,7 @@
 
 use super::congestion::Congestion;
 use super::delayed_ack::Acking;
+use super::fast_open::Stage;
 use super::info::Tally;
 use super::path_mtu::Probing;
 use super::rate::Delivery;
@@ -23,7 +24,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct Connection {
     pub head: EntryHead,
     pub state: State,
-    pub(super) pad: u8,
+    pub(super) fast_open: Stage,
     /// EPOLL bits that came true and that nobody has been told of yet.
     pub(super) news: u16,
     pub(super) timers: Timers,

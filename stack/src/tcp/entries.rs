@@ -111,6 +111,9 @@ pub struct Listener {
     /// Half-open connections to this listener, and those of them whose SYN+ACK may still be answered in time.
     pub half_open: u32,
     pub young: u32,
+    /// Connections that are open before their handshake is done (RFC 7413).
+    pub early: u32,
+    pub pad_to_word: u32,
     /// When a SYN cookie was last sent, in milliseconds; 0 for never.
     pub flooded_at: u32,
     /// Established connections that nobody has accepted yet.

@@ -5,13 +5,14 @@ use super::segment::Segment;
 use super::transmit::{self, path_mss};
 use super::turn::{self, Turn};
 use super::{
-    Seq, Settings, State, Sysctls, Tuple, ack, delayed_ack, input, numbers, readiness, rtt, timers, tuning,
-    window,
+    Seq, Settings, State, Sysctls, Tuple, ack, close, delayed_ack, fast_open, input, numbers, readiness, rtt,
+    timers, tuning, window,
 };
 use crate::Error;
 use crate::ip::net::Path;
 use crate::region::Handle;
 use crate::shard::{Entry, EntryHead, Shard};
+use crate::socket::Source;
 use crate::wire::options::{self, parse, syn_bytes};
 use crate::wire::{Flags, SynOptions, Timestamps};
 
@@ -29,21 +30,64 @@ pub(super) fn connect(
     settings: &Settings,
     now: u64,
 ) -> Result<Handle<Connection>, Error> {
+    let h = prepare(s, tuple, settings, now)?;
+    let _ = turn::act(s, h, now, |t| {
+        if !fast_open::defers(t) {
+            begin(t);
+        }
+    });
+    Ok(h)
+}
+
+/// See [`super::connect_with_data`].
+pub(super) fn connect_with_data(
+    s: &mut Shard,
+    tuple: Tuple,
+    settings: &Settings,
+    from: &mut impl Source,
+    now: u64,
+) -> Result<(Handle<Connection>, usize), Error> {
+    if !fast_open::is_allowed(&s.head) {
+        return Err(Error::NotSupported);
+    }
+    let h = prepare(s, tuple, settings, now)?;
+    let taken = turn::act(s, h, now, |t| {
+        fast_open::ask(t);
+        let taken = fast_open::put_data(t, from);
+        begin(t);
+        taken
+    });
+    match taken {
+        Some(Err(Error::Fault)) => {
+            close::close(s, h, now);
+            Err(Error::Fault)
+        }
+        // Without a frame the data follows when the connection is there.
+        taken => Ok((h, taken.and_then(Result::ok).unwrap_or(0))),
+    }
+}
+
+/// The connection in the table, with everything offered that the peer's SYN may decline.
+fn prepare(s: &mut Shard, tuple: Tuple, settings: &Settings, now: u64) -> Result<Handle<Connection>, Error> {
     let path = s.net.path(tuple.remote).ok_or(Error::NetUnreachable)?;
     let iss = numbers::initial(s, &tuple, now);
     let h = create(s, tuple, settings, path, iss, now).ok_or(Error::NoBuffers)?;
     turn::enter_table(s, Entry::Connection(h));
     s.counters.connections_opened_active += 1;
-    let _ = turn::act(s, h, now, |t| {
+    if let Some(mut t) = turn::begin(s, h, now) {
         t.enter(State::SYN_SENT);
-        t.c.timers.resend = now + rtt::INITIAL_TIMEOUT;
-        // LINUX: what limits a handshake in time counts from its first SYN.
-        t.c.timers.resending_since = now;
-        // Offered until the peer's SYN says otherwise.
-        t.c.marks.set(offered(&t.head.sysctls));
-        send_syn(t);
-    });
+        let offered = offered(&t.head.sysctls);
+        t.c.marks.set(offered);
+    }
     Ok(h)
+}
+
+/// Sends the first SYN.
+pub(super) fn begin(t: &mut Turn<'_>) {
+    t.c.timers.resend = t.now + rtt::INITIAL_TIMEOUT;
+    // LINUX: what limits a handshake in time counts from its first SYN.
+    t.c.timers.resending_since = t.now;
+    send_syn(t);
 }
 
 /// A connection with everything set that does not depend on the peer; not in the table yet.
@@ -97,14 +141,19 @@ pub(super) fn send_syn(t: &mut Turn<'_>) {
         offer.window_scale = Some(t.c.receive.scale);
     }
     offer.sack_permitted = t.c.marks.has(Marks::SACK);
+    offer.fast_open = fast_open::cookie_for_syn(t);
     if !answers {
         // The right edge is only known with the peer's number; until then it is relative to nothing.
         t.c.receive.edge = t.c.receive.next + window::initial(&t.c.settings, &t.head.sysctls);
     }
     let (bytes, len) = syn_bytes(&offer);
     let flags = syn_flags(t.c, &t.head.sysctls);
-    let iss = t.c.send.una;
-    t.send_control(flags, iss, bytes.get(..len));
+    let iss = t.c.first_byte() - 1;
+    let options = bytes.get(..len);
+    match fast_open::data_for_syn(t) {
+        Some(data) => t.send_copy(data, flags, iss, options),
+        None => t.send_control(flags, iss, options),
+    };
     t.c.timers.last_sent = t.now;
 }
 
@@ -207,7 +256,7 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
     let flags = segment.flags;
     let acks = flags.has(Flags::ACK);
     // "If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset".
-    if acks && segment.ack != t.c.send.next {
+    if acks && (!segment.ack.is_after(t.c.send.una) || segment.ack.is_after(t.c.syn_end())) {
         if !flags.has(Flags::RST) && t.has_path() {
             t.counters.tcp_resets_out += 1;
             t.send_control(Flags::RST, segment.ack, Some(&[]));
@@ -236,7 +285,9 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
     if !flags.has(Flags::ECE) || flags.has(Flags::CWR) {
         t.c.marks.clear(Marks::ECN);
     }
+    let said = parse(syn_options(t, segment));
     established(t, segment, u32::from(segment.window));
+    fast_open::answered(t, segment, &said);
     t.c.marks.set(Marks::ACK_NOW);
 }
 
@@ -318,14 +369,24 @@ pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32
 
 /// The ACK of our SYN+ACK in a simultaneous open. False: drop the segment.
 pub(super) fn in_syn_received(t: &mut Turn<'_>, segment: &Segment) -> bool {
+<<<<<<< HEAD
     if segment.ack != t.c.send.next {
         input::refuse(t, segment);
+=======
+    let acked = t.c.first_byte();
+    if segment.ack.is_before(acked) || segment.ack.is_after(t.c.send.next) {
+        input::abort_with_reset(t, segment.ack);
+>>>>>>> d7b6bd2 (Open with data in the SYN, both ways (RFC 7413))
         return false;
     }
     let is_syn = segment.flags.has(Flags::SYN);
     // RFC 7323 2.2: the window of a SYN is never scaled.
     let shift = if is_syn { 0 } else { t.c.send.scale.min(options::MAX_WINDOW_SCALE) };
-    established(t, segment, u32::from(segment.window) << shift);
+    if t.c.is_open_early() {
+        fast_open::confirmed(t);
+    } else {
+        established(t, segment, u32::from(segment.window) << shift);
+    }
     // RFC 9293 3.10.7.4: a FIN that shutdown() asked for while the handshake was under way.
     if t.c.marks.has(Marks::FIN_QUEUED) {
         t.enter(State::FIN_WAIT_1);

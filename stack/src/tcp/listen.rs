@@ -1,6 +1,7 @@
 //! Listeners and their accept queues.
 
 use super::connection::Marks;
+use super::fast_open::{self, Stage};
 use super::segment::Segment;
 use super::turn;
 use super::{Connection, Listener, Settings, State, close, cookies, readiness, reply, request};
@@ -37,6 +38,7 @@ pub(super) fn listen(
     if let Some(l) = s.listeners.get_mut(h) {
         (l.addr, l.port, l.settings, l.backlog) = (addr, port, *settings, backlog);
     }
+    fast_open::fit_queue(s, h);
     chain(s, h);
     Ok(h)
 }
@@ -130,7 +132,12 @@ pub(super) fn accept(s: &mut Shard, listener: Handle<Listener>) -> Option<Handle
     let l = s.listeners.get_mut(listener)?;
     let index = l.accept_queue.pop_front(&mut AcceptLinks(&mut s.connections))?;
     let h = s.connections.at(index)?;
-    s.connections.get_mut(h)?.listener = Handle::NONE;
+    let c = s.connections.get_mut(h)?;
+    if c.is_open_early() {
+        c.fast_open = Stage::HELD;
+    } else {
+        c.listener = Handle::NONE;
+    }
     Some(h)
 }
 
@@ -175,7 +182,7 @@ pub(super) fn recover(s: &mut Shard) {
     }
     for index in 1..s.connections.high_water() {
         let Some(h) = s.connections.at(index) else { continue };
-        let Some(c) = s.connections.get_mut(h).filter(|c| c.listener.is_some()) else { continue };
+        let Some(c) = s.connections.get_mut(h).filter(|c| c.is_to_be_accepted()) else { continue };
         let listener = c.listener;
         match s.listeners.get_mut(listener) {
             Some(l) => l.accept_queue.push_back(&mut AcceptLinks(&mut s.connections), index),

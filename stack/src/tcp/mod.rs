@@ -19,6 +19,7 @@ mod cookies;
 mod delayed_ack;
 mod entries;
 mod expected;
+mod fast_open;
 mod handshake;
 mod incoming;
 pub(crate) mod info;
@@ -60,6 +61,7 @@ pub use connection::Connection;
 pub use delayed_ack::{is_quick_ack, set_quick_ack};
 pub use entries::{Listener, Request, TimeWait, Tuple};
 pub(crate) use expected::take as take_expected;
+pub use fast_open::Peers as FastOpenPeers;
 pub use info::{Info, info};
 pub(crate) use input::{Datagram, receive};
 pub use recover::{belongs_in_table, recover};
@@ -74,6 +76,7 @@ use crate::Error;
 use crate::ip::net::Addr;
 use crate::region::Handle;
 use crate::shard::{Entry, Shard};
+use crate::socket::Source;
 
 /// Opens a connection: the entry is made and the SYN queued. The tuple must be free.
 pub fn connect(
@@ -83,6 +86,33 @@ pub fn connect(
     now: u64,
 ) -> Result<Handle<Connection>, Error> {
     handshake::connect(s, tuple, settings, now)
+}
+
+/// MSG_FASTOPEN: the same with the first bytes of `from` in the SYN (RFC 7413), and how many these were: none when the
+/// peer has yet to be asked for a cookie.
+pub fn connect_with_data(
+    s: &mut Shard,
+    tuple: Tuple,
+    settings: &Settings,
+    from: &mut impl Source,
+    now: u64,
+) -> Result<(Handle<Connection>, usize), Error> {
+    handshake::connect_with_data(s, tuple, settings, from, now)
+}
+
+/// TCP_FASTOPEN_CONNECT: whether the SYN waits for the first bytes of the program.
+pub fn is_deferred(s: &Shard, c: Handle<Connection>) -> bool {
+    s.connections.get(c).is_some_and(fast_open::is_deferred)
+}
+
+/// These are the first bytes: sends the SYN with as many of them as it can carry, and says how many.
+pub fn open_deferred(
+    s: &mut Shard,
+    c: Handle<Connection>,
+    from: &mut impl Source,
+    now: u64,
+) -> Result<usize, Error> {
+    fast_open::open_deferred(s, c, from, now)
 }
 
 /// Listens on `addr` (or any) and `port`.

@@ -13,7 +13,14 @@ const LEAST_BOUND: u32 = 48;
 pub(super) fn run(t: &mut Turn<'_>) {
     t.c.marks.clear(Marks::PACED);
     match t.c.state {
-        State::SYN_RECEIVED if t.c.marks.has(Marks::ACK_NOW) => handshake::send_syn(t),
+        State::SYN_RECEIVED => {
+            if t.c.marks.has(Marks::ACK_NOW) {
+                handshake::send_syn(t);
+            }
+            if t.c.is_open_early() && has_something(t) && t.has_path() {
+                send(t);
+            }
+        }
         state if state.may_transmit() => {
             if has_something(t) && t.has_path() {
                 send(t);

@@ -1,7 +1,7 @@
 //! What a program can do without waiting, in EPOLL bits.
 
 use super::connection::{Connection, Marks};
-use super::{State, Sysctls, send_queue};
+use super::{State, Sysctls, fast_open, send_queue};
 
 const IN: u32 = 0x001;
 const OUT: u32 = 0x004;
@@ -25,13 +25,16 @@ pub(super) fn of(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> u32 {
     if read_shut {
         bits |= READABLE | RDHUP;
     }
-    if !c.state.is_opening() {
+    if !c.state.is_opening() || c.is_open_early() {
         if c.receive.unread >= c.settings.receive_low_water.max(1) {
             bits |= READABLE;
         }
         if write_shut || is_writable(c, chunk_size, sysctls) {
             bits |= WRITABLE;
         }
+    }
+    if fast_open::is_deferred(c) {
+        bits |= WRITABLE;
     }
     if c.socket.error != 0 {
         bits |= ERR;

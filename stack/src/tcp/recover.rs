@@ -5,7 +5,7 @@
 
 use super::connection::{Connection, Marks};
 use super::turn;
-use super::{Seq, State, beyond, input, listen, readiness, recovery};
+use super::{Seq, State, fast_open, beyond, input, listen, readiness, recovery};
 use crate::Error;
 use crate::region::{FrameId, Handle, List, Tenure};
 use crate::shard::{Entry, EntryRef, Shard};
@@ -34,6 +34,7 @@ pub fn recover(s: &mut Shard, changing: EntryRef) {
         let Some(h) = s.connections.at(index) else { continue };
         verify(s, h);
     }
+    fast_open::recount(s);
     turn::recount_live(s);
 }
 
@@ -124,7 +125,7 @@ fn verify(s: &mut Shard, h: Handle<Connection>) {
     if !c.state.is_closed() {
         recovery::rebuild(&mut s.frames, c);
     }
-    let unheld = c.socket.references.is_empty() && c.listener.is_none() && !c.marks.has(Marks::ORPHAN);
+    let unheld = c.socket.references.is_empty() && !c.is_to_be_accepted() && !c.marks.has(Marks::ORPHAN);
     let is_sound = super::check::queues_are_sound(&mut s.frames, h, c);
     if unheld {
         // Made, but not given to any program yet.

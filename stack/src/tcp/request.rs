@@ -1,6 +1,7 @@
 //! Half-open connections: from a peer's SYN to its final ACK.
 
 use super::entries::Speaks;
+use super::fast_open::{self, Verdict};
 use super::passive::{self, Agreement};
 use super::segment::Segment;
 use super::transmit::milliseconds;
@@ -56,7 +57,10 @@ pub(super) fn on_syn(
     if wants_cookie {
         return cookies::answer(s, &agreement, segment, now);
     }
-    begin(s, &agreement, None, now);
+    match fast_open::on_syn(s, &agreement, segment, &said, now) {
+        Verdict::Taken => {}
+        Verdict::Ordinary(cookie) => begin(s, &agreement, cookie, now),
+    }
 }
 
 /// Makes the entry, and answers.

@@ -151,7 +151,7 @@ pub(super) fn split(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
 }
 
 /// Copies bytes from a place in one chunk to a place in another.
-fn copy(frames: &mut Frames, from: (FrameId, u16), to: (FrameId, u16), len: u16) {
+pub(super) fn copy(frames: &mut Frames, from: (FrameId, u16), to: (FrameId, u16), len: u16) {
     let (mut from_at, mut to_at, mut left) = (usize::from(from.1), usize::from(to.1), usize::from(len));
     let mut piece = [0; 256];
     while left > 0 {

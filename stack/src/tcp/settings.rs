@@ -32,7 +32,9 @@ pub struct Settings {
     pub mtu_discovery: u8,
     /// IP_TOS; the ECN bits of it are ours.
     pub service: u8,
-    pub pad: [u8; 3],
+    /// 1 for TCP_FASTOPEN_NO_COOKIE.
+    pub fast_open_without_cookie: u8,
+    pub pad: [u8; 2],
     /// TCP_LINGER2 in seconds; 0 for tcp_fin_timeout, negative for none.
     pub linger2: i32,
     /// TCP_FASTOPEN: connections that may wait with data in their SYN; 0 for off.
@@ -79,7 +81,8 @@ impl Default for Settings {
             fast_open_connect: 0,
             mtu_discovery: 1,
             service: 0,
-            pad: [0; 3],
+            fast_open_without_cookie: 0,
+            pad: [0; 2],
             linger2: 0,
             fast_open: 0,
             window_clamp: 0,

@@ -3,7 +3,8 @@
 use super::connection::Marks;
 use super::turn::{self, Turn};
 use super::{
-    Connection, State, delayed_ack, handshake, input, output, pacing, readiness, recovery, rtt, send_queue,
+    Connection, State, delayed_ack, fast_open, handshake, input, output, pacing, readiness, recovery, rtt,
+    send_queue,
 };
 use crate::Error;
 use crate::region::Handle;
@@ -82,7 +83,7 @@ fn pushed(t: &mut Turn<'_>) {
 }
 
 fn resend_due(t: &mut Turn<'_>) {
-    if t.c.state.is_opening() {
+    if t.c.syn_is_outstanding() {
         return handshake::resend_due(t);
     }
     if t.c.marks.has(Marks::PROBING) {
@@ -143,6 +144,9 @@ fn probe_due(t: &mut Turn<'_>) {
 }
 
 fn idle_due(t: &mut Turn<'_>) {
+    if t.c.is_open_early() {
+        return fast_open::syn_ack_due(t);
+    }
     if t.c.state == State::FIN_WAIT_2 && t.c.marks.has(Marks::ORPHAN) {
         // The peer never sent its FIN. LINUX: tcp_fin_timeout, without a word.
         t.enter(State::CLOSED);

@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Seq, delayed_ack, pacing, rate, recovery, sack, window};
+use super::{Seq, delayed_ack, pacing, rate, recovery, sack, send_queue, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
 use crate::region::{FrameId, HEADROOM, Purpose, Tenure};
 use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
@@ -95,6 +95,22 @@ impl Turn<'_> {
         };
         if let Some(meta) = self.frames.meta_mut(frame) {
             meta.payload = HEADROOM;
+        }
+        self.send_frame(frame, flags, seq, options);
+        self.frames.release(frame);
+        true
+    }
+
+    /// Sends a segment with a copy of the payload of `of`, which stays as if it had never been sent.
+    pub(super) fn send_copy(&mut self, of: FrameId, flags: Flags, seq: Seq, options: Option<&[u8]>) -> bool {
+        let Some(payload) = self.frames.meta(of).copied() else { return false };
+        let Some(frame) = self.frames.alloc(Purpose::Control) else {
+            self.counters.no_frame += 1;
+            return false;
+        };
+        send_queue::copy(self.frames, (of, payload.payload), (frame, HEADROOM), payload.payload_len);
+        if let Some(meta) = self.frames.meta_mut(frame) {
+            (meta.payload, meta.payload_len, meta.sum) = (HEADROOM, payload.payload_len, payload.sum);
         }
         self.send_frame(frame, flags, seq, options);
         self.frames.release(frame);

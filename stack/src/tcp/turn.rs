@@ -4,7 +4,7 @@
 //! the connection table, slabs) is done in one place, [`settle`], from what they left in the connection.
 
 use super::connection::Marks;
-use super::{Connection, State, output, rate, timers, timewait};
+use super::{Connection, State, fast_open, output, rate, timers, timewait};
 use crate::ip::net::Net;
 use crate::region::{FrameId, Frames, Handle, List};
 use crate::shard::{Counters, Entry, Outbox, Shard, ShardHead};
@@ -77,6 +77,9 @@ pub(super) fn settle(s: &mut Shard, handle: Handle<Connection>, now: u64) {
     let Some(c) = s.connections.get_mut(handle) else { return };
     let news = core::mem::take(&mut c.news);
     let state = c.state;
+    if c.listener.is_some() {
+        fast_open::settle(s, handle);
+    }
     if news != 0 {
         wait::notify(s, SocketRef::Connection(handle), u32::from(news));
     }
@@ -93,6 +96,7 @@ pub(super) fn settle(s: &mut Shard, handle: Handle<Connection>, now: u64) {
 /// Takes a connection that is over out of the tables; frees it when no program holds it.
 pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
     leave_table(s, Entry::Connection(handle));
+    fast_open::settle(s, handle);
     let Some(c) = s.connections.get_mut(handle) else { return };
     // TIME_WAIT goes on in its own entry; all others are closed already.
     c.state = State::CLOSED;

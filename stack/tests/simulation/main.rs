@@ -5,6 +5,7 @@ mod bottleneck_traces;
 mod buffers;
 mod ending;
 mod expected;
+mod fast_open;
 mod handshake;
 mod harness;
 mod lifecycle;
