@@ -369,14 +369,9 @@ pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32
 
 /// The ACK of our SYN+ACK in a simultaneous open. False: drop the segment.
 pub(super) fn in_syn_received(t: &mut Turn<'_>, segment: &Segment) -> bool {
-<<<<<<< HEAD
-    if segment.ack != t.c.send.next {
-        input::refuse(t, segment);
-=======
     let acked = t.c.first_byte();
     if segment.ack.is_before(acked) || segment.ack.is_after(t.c.send.next) {
-        input::abort_with_reset(t, segment.ack);
->>>>>>> d7b6bd2 (Open with data in the SYN, both ways (RFC 7413))
+        input::refuse(t, segment);
         return false;
     }
     let is_syn = segment.flags.has(Flags::SYN);
