@@ -2,7 +2,7 @@
 # Goodput over a bad wire: shunt against Linux, cell by cell of loss and round trip, in turns and under the same seeds.
 #
 #   scripts/loss.sh [--quick] [--seeds N] [--cells LOSS,RTT]... [--rate MBIT] [--seconds S] [--congestion NAME]
-#                   [--wire "OPTIONS"] [--slots N]
+#                   [--wire "OPTIONS"] [--slots N] [--variants "NAME..."]
 #
 # --quick        six cells, two seeds
 # --seeds N      how many seeds each cell is measured with [5]
@@ -11,6 +11,7 @@
 # --seconds S    how long a transfer should take, as far as loss and round trip let it be guessed [4]
 # --congestion   control of the sender [cubic]
 # --wire         further damage, as the options of tests/src/impair say: "--reorder 1 --duplicate 1"
+# --variants     only these of kernel (both ends on Linux), client (shunt sends), server (shunt receives) and both
 # --slots N      transfers side by side in the cells that leave the processors idle [4]
 #
 # A transfer is so many bytes from one end to the other, each of them checked. Who sends and who receives, on Linux or on
@@ -35,6 +36,7 @@ while [ $# -gt 0 ]; do
     --seconds) seconds=${2:?--seconds how many}; shift ;;
     --congestion) congestion=${2:?--congestion control of what name}; shift ;;
     --wire) wire=${2:?--wire which options}; shift ;;
+    --variants) read -ra variants <<<"${2:?--variants which}"; shift ;;
     --slots) slots=${2:?--slots how many}; shift ;;
     --help | -h) sed -n '2,/^set -/{/^set -/d; s/^# \{0,1\}//; p}' "$0"; exit 0 ;;
     *) die "unknown: $1; $0 --help" ;;
