@@ -7,7 +7,7 @@
 # --quick        six cells, two seeds
 # --seeds N      how many seeds each cell is measured with [5]
 # --cells L,R    only this cell: loss in percent, of each direction, and round trip in milliseconds; may be repeated
-# --rate MBIT    of the bottleneck [200]; its queue holds one round trip, at least 256 packets
+# --rate MBIT    of the bottleneck [100]; its queue holds one round trip, at least 256 packets
 # --seconds S    how long a transfer should take, as far as loss and round trip let it be guessed [4]
 # --congestion   control of the sender [cubic]
 # --wire         further damage, as the options of tests/src/impair say: "--reorder 1 --duplicate 1"
@@ -22,7 +22,7 @@ set -euo pipefail
 
 variants=(kernel client server both)
 losses=(0 0.01 0.1 1 3 10) round_trips=(1 10 50 200)
-seeds=5 rate=200 seconds=4 slots=4 congestion=cubic wire=
+seeds=5 rate=100 seconds=4 slots=4 congestion=cubic wire=
 cells=()
 limit=60          # a transfer that takes longer is cut off
 busy_above=25     # Mb/s of a cell above which transfers go one by one
