@@ -1,7 +1,7 @@
 //! What may go out now: lost segments, fresh ones, the FIN, an ACK.
 
 use super::connection::Marks;
-use super::transmit::DEFAULT_MSS;
+use super::transmit::{DEFAULT_MSS, Run};
 use super::turn::Turn;
 use super::{State, congestion, delayed_ack, handshake, pacing, rate, recovery, rtt, send_queue};
 use crate::region::FrameId;
@@ -47,12 +47,14 @@ fn send(t: &mut Turn<'_>) {
     }
     let (before, was_idle) = (t.c.send.next, !t.c.has_outstanding());
     let mut stop = Stop::Done;
+    t.run = if t.c.send.fresh.0 == t.c.send.queue.last { Run::No } else { Run::Begun };
     while let Some(frame) = t.c.send.fresh.some() {
         stop = if pacing::holds(t) { Stop::Pace } else { send_next(t, frame, Push::Usual) };
         if stop != Stop::Done {
             break;
         }
     }
+    t.run = Run::No;
     if t.c.send.fresh.is_none() && fin_is_due(t) {
         stop = send_fin(t);
     }

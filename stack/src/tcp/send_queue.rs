@@ -14,45 +14,61 @@ const FRAME_WAIT: u64 = 10_000_000;
 /// Takes bytes into frames, as many as the send buffer has room for. See [`super::write`].
 pub(super) fn fill(t: &mut Turn<'_>, from: &mut impl Source) -> Result<usize, Error> {
     let mut taken = 0;
-    while from.remaining() > 0 {
-        let Some(frame) = open_frame(t) else { break };
-        let wanted = room_in(t, frame).min(from.remaining());
-        let got = put(t, frame, wanted, from);
-        taken += got;
-        if got < wanted {
-            drop_if_empty(t, frame);
-            return if taken == 0 { Err(Error::Fault) } else { Ok(taken) };
-        }
+    let mut is_readable = true;
+    if let Some((last, room)) = open_frame(t) {
+        let wanted = room.min(from.remaining());
+        let got = top_up(t, last, wanted, from);
+        (taken, is_readable) = (got, got == wanted);
     }
-    if taken == 0 { Err(Error::Again) } else { Ok(taken) }
+    let by_chunk = t.frames.chunk_size().saturating_sub(u32::from(HEADROOM));
+    let most = u32::from(t.c.send.mss).min(by_chunk).max(1) as usize;
+    while is_readable && from.remaining() > 0 && has_room(t.c, t.frames.chunk_size(), &t.head.sysctls) {
+        let Some(frame) = t.frames.alloc(Purpose::Data) else {
+            // The region is short of frames, and nothing on this connection may ever tell that it no longer is.
+            t.c.marks.set(Marks::STARVED);
+            t.c.timers.push = t.now + FRAME_WAIT;
+            break;
+        };
+        let wanted = most.min(from.remaining());
+        let got = add(t, frame, wanted, from);
+        taken += got;
+        is_readable = got == wanted;
+    }
+    match taken {
+        0 if !is_readable => Err(Error::Fault),
+        0 => Err(Error::Again),
+        _ => Ok(taken),
+    }
 }
 
-/// The frame that the next byte goes into: the last one, while it is neither full nor sent, or a new one.
-fn open_frame(t: &mut Turn<'_>) -> Option<FrameId> {
+/// The frame that the next byte goes into, while it is neither full nor sent, and its room.
+fn open_frame(t: &Turn<'_>) -> Option<(FrameId, usize)> {
+    t.c.send.fresh.some()?;
     let last = FrameId(t.c.send.queue.last);
-    if t.c.send.fresh.some().is_some() && room_in(t, last) > 0 {
-        return Some(last);
-    }
-    if !has_room(t.c, t.frames.chunk_size(), &t.head.sysctls) {
-        return None;
-    }
-    let Some(frame) = t.frames.alloc(Purpose::Data) else {
-        // The region is short of frames, and nothing on this connection may ever tell that it no longer is.
-        t.c.marks.set(Marks::STARVED);
-        t.c.timers.push = t.now + FRAME_WAIT;
-        return None;
+    Some((last, room_in(t, last))).filter(|&(_, room)| room > 0)
+}
+
+/// Fills a fresh frame, and puts it behind the queue if it got anything.
+fn add(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Source) -> usize {
+    let start = usize::from(HEADROOM);
+    let into = t.frames.chunk_mut(frame).get_mut(start..start + wanted).unwrap_or(&mut []);
+    let got = from.take(into).min(wanted);
+    let sum = checksum::sum(into.get(..got).unwrap_or(&[]));
+    let Some(meta) = t.frames.meta_mut(frame).filter(|_| got > 0) else {
+        // The program's memory could not be read.
+        t.frames.release(frame);
+        return 0;
     };
-    let seq = t.c.send.end;
-    let meta = t.frames.meta_mut(frame)?;
     meta.owner = t.handle.raw();
     meta.tenure = Tenure::SENDING;
-    meta.payload = HEADROOM;
-    meta.seq = seq.0;
+    (meta.payload, meta.payload_len, meta.sum) = (HEADROOM, got as u16, sum);
+    meta.seq = t.c.send.end.0;
     t.c.send.queue.push_back(t.frames, frame.0);
     if t.c.send.fresh.is_none() {
         t.c.send.fresh = frame;
     }
-    Some(frame)
+    t.c.send.end += got as u32;
+    got
 }
 
 /// LINUX: sk_stream_memory_free(): whole frames count, whatever is in them; and what was not sent yet stays below
@@ -82,7 +98,8 @@ fn room_in(t: &Turn<'_>, frame: FrameId) -> usize {
     usize::from(by_segment).min(by_chunk as usize)
 }
 
-fn put(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Source) -> usize {
+/// Puts bytes behind those that a frame has already.
+fn top_up(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Source) -> usize {
     let Some((payload, len)) =
         t.frames.meta(frame).map(|m| (usize::from(m.payload), usize::from(m.payload_len)))
     else {
@@ -101,17 +118,6 @@ fn put(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Source) 
     }
     t.c.send.end += got as u32;
     got
-}
-
-/// The program's memory could not be read: a frame that was opened for it must not stay as an empty segment.
-fn drop_if_empty(t: &mut Turn<'_>, frame: FrameId) {
-    if t.frames.meta(frame).is_some_and(|m| m.payload_len == 0) {
-        if t.c.send.fresh == frame {
-            t.c.send.fresh = FrameId::NONE;
-        }
-        t.c.send.queue.remove(t.frames, frame.0);
-        t.frames.release(frame);
-    }
 }
 
 /// Leaves `len` bytes in a frame, which the card does not have, and moves the rest to a new one behind it. False

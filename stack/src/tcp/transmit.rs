@@ -4,9 +4,9 @@ use super::connection::Marks;
 use super::turn::Turn;
 use super::{Seq, delayed_ack, pacing, rate, recovery, sack, send_queue, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
-use crate::region::{FrameId, HEADROOM, Purpose, Tenure};
+use crate::region::{FrameId, Frames, HEADROOM, Purpose, Tenure};
 use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
-use crate::wire::{Flags, SegmentHeaders, Timestamps};
+use crate::wire::{Flags, SegmentHeaders, Template, Timestamps};
 
 /// Room that a received packet may have in front of it: XDP's headroom and what drivers add.
 const RECEIVE_HEADROOM: u32 = 320;
@@ -26,6 +26,14 @@ pub(super) fn path_mss(path: &Path, chunk_size: u32) -> u16 {
     let by_frame = chunk_size.saturating_sub(headroom + HEADERS);
     let by_path = u32::from(path.mtu).saturating_sub(IP_AND_TCP);
     by_frame.min(by_path).clamp(u32::from(SMALLEST_MSS), u32::from(u16::MAX)) as u16
+}
+
+/// Whether segments are sent one after the other, with nothing in between that changes what their headers say.
+pub(super) enum Run {
+    No,
+    /// The first one is still to come.
+    Begun,
+    GoesOn(Template),
 }
 
 impl Turn<'_> {
@@ -144,8 +152,15 @@ impl Turn<'_> {
         self.c.timers.last_sent = self.now;
     }
 
-    #[inline]
     fn send_frame(&mut self, frame: FrameId, flags: Flags, seq: Seq, options: Option<&[u8]>) {
+        if let Run::GoesOn(template) = &self.run
+            && options.is_none()
+        {
+            if write_next(self.frames, self.c.path.via, template, frame, flags, seq).is_some() {
+                self.transmit(frame);
+            }
+            return;
+        }
         let acks = flags.has(Flags::ACK);
         let window =
             if flags.has(Flags::SYN) { window::announce_unscaled(self) } else { window::announce(self) };
@@ -196,6 +211,11 @@ impl Turn<'_> {
         if headers.write(room).is_none() {
             return;
         }
+        if let Run::Begun = self.run
+            && acks
+        {
+            self.run = Template::of(&headers).map_or(Run::No, Run::GoesOn);
+        }
         self.transmit(frame);
         if acks {
             self.acknowledged();
@@ -208,6 +228,25 @@ impl Turn<'_> {
         self.c.receive.acked = self.c.receive.next;
         delayed_ack::acknowledged(self.c, is_new);
     }
+}
+
+/// Writes the headers of a segment that follows others of a run.
+#[inline]
+fn write_next(
+    frames: &mut Frames,
+    via: u8,
+    template: &Template,
+    frame: FrameId,
+    flags: Flags,
+    seq: Seq,
+) -> Option<()> {
+    let meta = frames.meta_mut(frame)?;
+    let (payload, len, sum) = (meta.payload, meta.payload_len, meta.sum);
+    meta.start = payload.saturating_sub(Template::LEN as u16);
+    meta.len = Template::LEN as u16 + len;
+    meta.via = via;
+    let room = frames.chunk_mut(frame).get_mut(..usize::from(payload))?;
+    template.write(room, seq.0, flags, len, sum)
 }
 
 pub(super) fn milliseconds(now: u64) -> u32 {

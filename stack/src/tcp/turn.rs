@@ -4,6 +4,7 @@
 //! the connection table, slabs) is done in one place, [`settle`], from what they left in the connection.
 
 use super::connection::Marks;
+use super::transmit::Run;
 use super::{Connection, State, fast_open, output, rate, timers, timewait};
 use crate::ip::net::Net;
 use crate::region::{FrameId, Frames, Handle, List};
@@ -25,6 +26,7 @@ pub(super) struct Turn<'a> {
     pub now: u64,
     /// What the segment at hand told about the rate of delivery.
     pub noted: rate::Noted,
+    pub run: Run,
 }
 
 impl Turn<'_> {
@@ -54,6 +56,7 @@ pub(super) fn begin(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Opti
         keeper: &mut s.after.keeper,
         now,
         noted: rate::Noted::default(),
+        run: Run::No,
     })
 }
 

@@ -135,3 +135,99 @@ fn write_options(place: &mut [u8], options: &[u8]) {
 const fn word(high: u8, low: u8) -> u16 {
     u16::from_be_bytes([high, low])
 }
+
+/// The headers of a run of segments with timestamps, which differ in their place, their flags and their payload alone.
+pub struct Template {
+    bytes: [u8; TEMPLATE],
+    /// Sums of all but what differs.
+    ip_sum: u64,
+    tcp_sum: u64,
+}
+
+const TEMPLATE: usize = FIXED + TIMESTAMPS_LEN;
+const TEMPLATE_OFFSET: u8 = ((TCP_LEN + TIMESTAMPS_LEN) as u8 / 4) << 4;
+
+impl Template {
+    /// For the segments that follow one with these headers. None if it has other options.
+    pub fn of(first: &SegmentHeaders<'_>) -> Option<Self> {
+        let blank = SegmentHeaders { seq: 0, flags: Flags(0), payload_len: 0, payload_sum: 0, ..*first };
+        let mut room = [0; FIXED + MAX_OPTIONS];
+        blank.write(&mut room)?;
+        (first.options.len() == TIMESTAMPS_LEN).then_some(())?;
+        Some(Self {
+            bytes: *room.last_chunk()?,
+            ip_sum: blank.ip_sum(0),
+            tcp_sum: u64::from(checksum::fold(blank.tcp_sum(0, TEMPLATE_OFFSET))),
+        })
+    }
+
+    pub const LEN: usize = TEMPLATE;
+
+    /// As [`SegmentHeaders::write`].
+    #[inline]
+    pub fn write(
+        &self,
+        room: &mut [u8],
+        seq: u32,
+        flags: Flags,
+        payload_len: u16,
+        payload_sum: u32,
+    ) -> Option<()> {
+        let tcp_len = (TCP_LEN + TIMESTAMPS_LEN) as u16 + payload_len;
+        let total_len = IPV4_LEN as u16 + tcp_len;
+        let sum =
+            self.tcp_sum + u64::from(tcp_len) + u64::from(seq) + u64::from(flags.0) + u64::from(payload_sum);
+        let place = room.last_chunk_mut::<TEMPLATE>()?;
+        *place = self.bytes;
+        let (fixed, _) = Fixed::mut_from_prefix(place).ok()?;
+        fixed.ip.total_len = total_len.into();
+        fixed.ip.checksum = checksum::finish(self.ip_sum + u64::from(total_len)).into();
+        fixed.tcp.seq = seq.into();
+        fixed.tcp.flags = flags;
+        fixed.tcp.checksum = checksum::finish(sum).into();
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::options::{Timestamps, timestamp_bytes};
+    use super::*;
+
+    #[test]
+    fn a_template_writes_what_would_be_written_without_it() {
+        let options = timestamp_bytes(Timestamps { value: 0xdead_beef, echo: 77 });
+        let mut headers = SegmentHeaders {
+            mac_to: [1; 6],
+            mac_from: [2; 6],
+            source: 0x0a00_0001,
+            destination: 0xc0a8_ffff,
+            source_port: 40_000,
+            destination_port: 80,
+            seq: 1,
+            ack: 0xffff_fff0,
+            flags: Flags::ACK,
+            window: 500,
+            urgent: 0,
+            service: 2,
+            options: &options,
+            payload_len: 1448,
+            payload_sum: 0xabcd,
+        };
+        let template = Template::of(&headers).unwrap();
+        for (seq, len, sum) in
+            [(0, 0, 0), (u32::MAX, 1448, 0xffff), (0x8000_7fff, 1, 0x4100), (77, 1400, 0x1_2345)]
+        {
+            for flags in [Flags::ACK, Flags::ACK | Flags::PSH, Flags::ACK | Flags::FIN | Flags::CWR] {
+                (headers.seq, headers.flags, headers.payload_len, headers.payload_sum) =
+                    (seq, flags, len, sum);
+                let (mut one, mut other) = ([7; 128], [7; 128]);
+                headers.write(&mut one).unwrap();
+                template.write(&mut other, seq, flags, len, sum).unwrap();
+                assert_eq!(one, other, "{seq} {flags:?} {len}");
+            }
+        }
+        headers.options = &[];
+        assert!(Template::of(&headers).is_none());
+    }
+}

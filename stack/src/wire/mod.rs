@@ -7,6 +7,6 @@ pub mod emit;
 pub mod headers;
 pub mod options;
 
-pub use emit::SegmentHeaders;
+pub use emit::{SegmentHeaders, Template};
 pub use headers::{EtherType, EthernetHeader, Flags, IcmpHeader, Ipv4Header, Protocol, TcpHeader};
 pub use options::{Cookie, SackBlock, SackBlocks, SynOptions, Timestamps};
