@@ -35,7 +35,7 @@ pub(crate) fn check_port_is_free(fd: i32, given: &Raw) -> Result<(), Errno> {
     if at.1 == 0 {
         return Ok(());
     }
-    let reuse = settings::reuses_address(fd);
+    let reuse = settings::reuse(fd);
     for shard in 0..stack.shard_count() as u8 {
         if turn(shard, |s, _| socket::is_port_in_use(s, at, reuse))? {
             return Err(Errno::ADDRINUSE);
@@ -61,18 +61,13 @@ pub(crate) fn first(fd: i32, undecided: Undecided, backlog: c_int) -> Outcome {
 /// listen() again: another backlog.
 pub(crate) fn again(fd: i32, place: Place, backlog: c_int) -> Outcome {
     to_kernel(fd, backlog)?;
-    turn_at(place, |s, _| stack::tcp::set_backlog(s, listener(place), effective(backlog)))?;
+    turn_at(place, |s, _| stack::tcp::set_backlog(s, listener(place), backlog as u32))?;
     Ok(0)
 }
 
 fn to_kernel(fd: i32, backlog: c_int) -> Outcome {
     // SAFETY: no memory is passed.
     unsafe { kernel::call(libc::SYS_listen, [fd as usize, backlog as usize]) }
-}
-
-/// LINUX: compared unsigned with net.core.somaxconn, whose default is 4096.
-fn effective(backlog: c_int) -> u32 {
-    (backlog as u32).min(4096)
 }
 
 fn begin(fd: i32, ipv6: bool, backlog: c_int) -> Result<Place, &'static str> {
@@ -105,7 +100,8 @@ fn open(
     me: u16,
 ) -> Result<u32, &'static str> {
     let opened = turn(0, |s, now| {
-        let listener = socket::listen(s, at, effective(backlog), &shadow.settings)?;
+        let listener = // LINUX: a backlog is compared unsigned with net.core.somaxconn.
+        socket::listen(s, at, backlog as u32, &shadow.settings)?;
         let socket = SocketRef::Listener(listener);
         if let Err(error) = socket::hold(s, socket, me) {
             stack::tcp::stop_listening(s, listener, now);

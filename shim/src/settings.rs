@@ -3,11 +3,14 @@
 
 use core::ffi::c_int;
 
-use stack::socket::Socket;
+use stack::socket::{Reuse, Socket};
 use stack::tcp::Settings;
 
 use crate::kernel::{self, Errno};
 use crate::turn::turn;
+
+/// Not in the libc crate.
+const TCP_FASTOPEN_NO_COOKIE: c_int = 34;
 
 /// What a shadow says about how its connection is to behave.
 pub(crate) struct Shadow {
@@ -36,6 +39,10 @@ pub(crate) fn read(fd: i32) -> Shadow {
         cork: (tcp(libc::TCP_CORK) != 0).into(),
         keep_alive: (socket(libc::SO_KEEPALIVE) != 0).into(),
         reuse_address: (socket(libc::SO_REUSEADDR) != 0).into(),
+        reuse_port: (socket(libc::SO_REUSEPORT) != 0).into(),
+        fast_open: tcp(libc::TCP_FASTOPEN),
+        fast_open_connect: (tcp(libc::TCP_FASTOPEN_CONNECT) != 0).into(),
+        fast_open_without_cookie: (tcp(TCP_FASTOPEN_NO_COOKIE) != 0).into(),
         quick_ack: (tcp(libc::TCP_QUICKACK) != 0).into(),
         linger: (linger_on != 0).into(),
         linger_time: linger_time.max(0) as u32,
@@ -131,7 +138,11 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
         (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => into.not_sent_low_water = not_sent(value),
         (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => into.max_segment = value,
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => into.keep_alive = on,
+        (libc::IPPROTO_TCP, libc::TCP_FASTOPEN) => into.fast_open = value,
+        (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => into.fast_open_connect = on,
+        (libc::IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE) => into.fast_open_without_cookie = on,
         (libc::SOL_SOCKET, libc::SO_REUSEADDR) => into.reuse_address = on,
+        (libc::SOL_SOCKET, libc::SO_REUSEPORT) => into.reuse_port = on,
         (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => into.receive_low_water = value.max(1),
         (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP) => into.window_clamp = value,
         (libc::SOL_SOCKET, libc::SO_SNDBUF | libc::SO_SNDBUFFORCE) => {
@@ -170,7 +181,10 @@ pub(crate) fn number_of(settings: &Settings, level: c_int, name: c_int) -> Optio
             return set(settings.not_sent_low_water, default.not_sent_low_water);
         }
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keep_alive.into(),
+        (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => settings.fast_open_connect.into(),
+        (libc::IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE) => settings.fast_open_without_cookie.into(),
         (libc::SOL_SOCKET, libc::SO_REUSEADDR) => settings.reuse_address.into(),
+        (libc::SOL_SOCKET, libc::SO_REUSEPORT) => settings.reuse_port.into(),
         (libc::SOL_SOCKET, libc::SO_RCVLOWAT) => settings.receive_low_water,
         _ => return None,
     })
@@ -183,8 +197,9 @@ pub(crate) fn wants_kernel(fd: i32) -> bool {
         || number(fd, libc::SOL_IP, libc::IP_TRANSPARENT).is_ok_and(|on| on != 0)
 }
 
-pub(crate) fn reuses_address(fd: i32) -> bool {
-    number(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR).is_ok_and(|on| on != 0)
+pub(crate) fn reuse(fd: i32) -> Reuse {
+    let is_on = |name| number(fd, libc::SOL_SOCKET, name).is_ok_and(|on| on != 0);
+    Reuse { address: is_on(libc::SO_REUSEADDR), port: is_on(libc::SO_REUSEPORT) }
 }
 
 pub(crate) fn is_ipv6_only(fd: i32) -> bool {

@@ -254,6 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_several_processes_listen_on_is_entered_once_and_goes_with_the_last() {
+        let (mut ports, mut table) = (Ports::default(), Noted::default());
+        for process in 1..=3 {
+            ports.claim(ONE, process, &mut table).expect("claimed");
+        }
+        assert_eq!(table.endpoints.len(), 1);
+        // The region still has the listeners of the others, whoever of them claimed last.
+        for process in [3, 1] {
+            ports.release_all_of(process);
+            ports.sweep(&[Usage { used: vec![ONE] }], &mut table).expect("swept");
+            assert!(table.uses[&80].exact);
+        }
+        ports.release(ONE);
+        ports.sweep(&[], &mut table).expect("swept");
+        assert_eq!((table.uses[&80], table.endpoints.len()), (PortUse::default(), 0));
+    }
+
+    #[test]
     fn a_claim_renews_a_port_that_was_let_go() {
         let (mut ports, mut table) = (Ports::default(), Noted::default());
         ports.claim(ANY, 1, &mut table).expect("claimed");

@@ -137,16 +137,18 @@ pub fn connect_outcome(s: &mut Shard, connection: Handle<Connection>) -> Result<
     }
 }
 
-/// Listens. A second listener on the same address and port is refused with [`Error::AddressInUse`]: it stays with
-/// the kernel.
+/// Listens. A second listener on the same address and port is refused with [`Error::AddressInUse`] unless all of them
+/// have SO_REUSEPORT. Whether they belong to one user the kernel has judged when their shadows were bound.
 pub fn listen(
     s: &mut Shard,
     at: Endpoint,
     backlog: u32,
     settings: &Settings,
 ) -> Result<Handle<Listener>, Error> {
-    let taken = s.listeners.live().filter_map(|h| s.listeners.get(h)).any(|l| (l.addr, l.port) == at);
-    if taken {
+    let excludes = |l: &Listener| l.settings.reuse_port == 0 || settings.reuse_port == 0;
+    let is_taken =
+        s.listeners.live().filter_map(|h| s.listeners.get(h)).any(|l| (l.addr, l.port) == at && excludes(l));
+    if is_taken {
         return Err(Error::AddressInUse);
     }
     tcp::listen(s, at.0, at.1, backlog, settings)
@@ -217,16 +219,27 @@ pub fn remote_endpoint(s: &Shard, connection: Handle<Connection>) -> Result<Endp
     }
 }
 
+/// What a socket that is to be bound has set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reuse {
+    /// SO_REUSEADDR.
+    pub address: bool,
+    /// SO_REUSEPORT.
+    pub port: bool,
+}
+
 /// Whether a socket that is to be bound to `at` would be in the way of a connection there. Listeners are not looked at: their
-/// shadows hold their ports in the kernel. LINUX: both must have SO_REUSEADDR; what is in TIME_WAIT is taken to have it.
-pub fn is_port_in_use(s: &Shard, at: Endpoint, reuse: bool) -> bool {
+/// shadows hold their ports in the kernel. LINUX: both must have SO_REUSEADDR, or both SO_REUSEPORT; what is in
+/// TIME_WAIT is taken to have them.
+pub fn is_port_in_use(s: &Shard, at: Endpoint, reuse: Reuse) -> bool {
     let covers = |tuple: &Tuple| tuple.local_port == at.1 && (at.0.is_any() || at.0 == tuple.local);
     let mut connections = s.connections.live().filter_map(|h| s.connections.get(h));
     let in_way = |c: &Connection| {
-        c.state != State::CLOSED && covers(&c.head.tuple) && !(reuse && c.settings.reuse_address != 0)
+        let both = reuse.address && c.settings.reuse_address != 0 || reuse.port && c.settings.reuse_port != 0;
+        c.state != State::CLOSED && covers(&c.head.tuple) && !both
     };
     let mut time_waits = s.time_waits.live().filter_map(|h| s.time_waits.get(h));
-    connections.any(in_way) || (!reuse && time_waits.any(|t| covers(&t.head.tuple)))
+    connections.any(in_way) || (!reuse.address && !reuse.port && time_waits.any(|t| covers(&t.head.tuple)))
 }
 
 /// SO_ERROR: the pending error, which is cleared by asking.

@@ -1,8 +1,8 @@
 //! Invariants of connections, their queues, and listeners.
 
 use super::connection::{Connection, Marks};
-use super::listen::{self, AcceptLinks};
-use super::{Seq, State, fast_open, beyond, congestion, recovery, request};
+use super::listen::AcceptLinks;
+use super::{Seq, State, beyond, congestion, fast_open, recovery, request, reuse_port};
 use crate::region::{FrameId, Frames, Handle, List, Tenure};
 use crate::shard::{Entry, Shard};
 
@@ -141,12 +141,13 @@ fn sending(frames: &mut Frames, h: Handle<Connection>, c: &Connection) -> Result
 fn listeners(s: &mut Shard) -> Result<(), &'static str> {
     let mut queued = 0;
     for index in 1..s.listeners.high_water() {
-        let Some(l) = s.listeners.at(index).and_then(|h| s.listeners.get(h)).copied() else { continue };
+        let Some(h) = s.listeners.at(index) else { continue };
+        let Some(l) = s.listeners.get(h).copied() else { continue };
         if !l.accept_queue.check(&mut AcceptLinks(&mut s.connections)) {
             return Err("an accept queue is broken");
         }
         queued += l.accept_queue.len as usize;
-        if listen::find(s, l.addr, l.port).is_none() {
+        if !reuse_port::is_chained(s, h) {
             return Err("a listener is not found by its port");
         }
     }

@@ -4,7 +4,7 @@ use super::connection::Marks;
 use super::fast_open::{self, Stage};
 use super::segment::Segment;
 use super::turn;
-use super::{Connection, Listener, Settings, State, close, cookies, readiness, reply, request};
+use super::{Connection, Listener, Settings, State, close, cookies, readiness, reply, request, reuse_port};
 use crate::Error;
 use crate::ip::net::Addr;
 use crate::region::{Handle, Link, Links, List, Slab};
@@ -69,27 +69,10 @@ fn unchain(s: &mut Shard, h: Handle<Listener>) {
     }
 }
 
-/// The listener for a destination: one on just this address before one on any.
-pub(super) fn find(s: &Shard, addr: Addr, port: u16) -> Option<Handle<Listener>> {
-    let mut at = *s.ports.get(usize::from(port) % LISTEN_BUCKETS)?;
-    let mut any = None;
-    for _ in 0..=s.listeners.capacity() {
-        let Some(l) = s.listeners.item(at).filter(|_| at != 0) else { break };
-        if l.port == port && l.addr == addr {
-            return s.listeners.at(at);
-        }
-        if l.port == port && l.addr.is_any() {
-            any = s.listeners.at(at);
-        }
-        at = l.chain;
-    }
-    any
-}
-
 /// A segment that belongs to no entry of the connection table: RFC 9293 3.10.7.1 and 3.10.7.2.
 pub(super) fn on_segment(s: &mut Shard, segment: &Segment, now: u64) {
     let flags = segment.flags;
-    let listener = find(s, segment.tuple.local, segment.tuple.local_port);
+    let listener = reuse_port::choose(s, &segment.tuple);
     // "An incoming RST should be ignored."
     if flags.has(Flags::RST) && listener.is_some() {
         return;

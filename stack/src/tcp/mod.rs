@@ -37,6 +37,7 @@ mod recover;
 mod recovery;
 mod reply;
 mod request;
+mod reuse_port;
 mod rtt;
 mod sack;
 mod segment;

@@ -9,6 +9,7 @@ const CLOCK_SHIFT: u32 = 6;
 const FOR_TIMESTAMP: (u64, u8) = (2, 9);
 const FOR_FAST_OPEN: (u64, u8) = (5, 9);
 const FOR_COOKIE: (u64, u8) = (3, 13);
+const FOR_FLOW: (u64, u8) = (7, 13);
 const FOR_MINUTE: u8 = 15;
 /// Behind the ports in the second word of a tuple.
 const BEHIND_PORTS: u32 = 32;
@@ -48,4 +49,11 @@ pub(super) fn fast_open_cookie(s: &Shard, tuple: &Tuple) -> u64 {
     let [addresses, _] = tuple.words();
     let (purpose, len) = FOR_FAST_OPEN;
     keyed::hash(s.head.key, addresses, purpose, len)
+}
+
+/// Spreads flows over listeners that share a port.
+pub(super) fn of_flow(s: &Shard, tuple: &Tuple) -> u32 {
+    let [addresses, ports] = tuple.words();
+    let (purpose, len) = FOR_FLOW;
+    keyed::hash(s.head.key, addresses, ports | purpose << BEHIND_PORTS, len) as u32
 }

@@ -5,7 +5,7 @@ use super::request::ANSWER_INTERVAL;
 use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::turn;
-use super::{State, TimeWait, listen, reply, request};
+use super::{State, TimeWait, reply, request, reuse_port};
 use crate::region::Handle;
 use crate::shard::{Entry, EntryHead, Shard};
 use crate::wire::options::timestamp_bytes;
@@ -114,7 +114,7 @@ fn may_reopen(t: &TimeWait, segment: &Segment) -> bool {
 }
 
 fn reopen(s: &mut Shard, h: Handle<TimeWait>, segment: &Segment, now: u64) {
-    if let Some(listener) = listen::find(s, segment.tuple.local, segment.tuple.local_port) {
+    if let Some(listener) = reuse_port::choose(s, &segment.tuple) {
         let Some(t) = s.time_waits.get(h).copied() else { return };
         end(s, h);
         // LINUX: beyond all that the old connection may have sent, whatever the clock says (RFC 6191 2).

@@ -1,0 +1,42 @@
+//! SO_REUSEPORT: listeners on one address and port share what comes there, flow by flow.
+
+use super::{Listener, Tuple, numbers};
+use crate::ip::net::Addr;
+use crate::region::Handle;
+use crate::shard::{LISTEN_BUCKETS, Shard};
+
+/// The listener for a peer's SYN: of those on just this address, or else of those on any, the one that the flow's hash
+/// names. It stays the same as long as the group does.
+pub(super) fn choose(s: &Shard, tuple: &Tuple) -> Option<Handle<Listener>> {
+    let (mut exact, mut any) = (0, 0);
+    for (_, l) in bucket(s, tuple.local_port) {
+        exact += u32::from(l.addr == tuple.local);
+        any += u32::from(l.addr.is_any());
+    }
+    let (addr, members) = if exact > 0 { (tuple.local, exact) } else { (Addr::ANY, any) };
+    let mut group = bucket(s, tuple.local_port).filter(|(_, l)| l.addr == addr);
+    let place = match members {
+        0 | 1 => 0,
+        // Scaled instead of divided: the high bits of the product are less than `members`.
+        _ => u64::from(numbers::of_flow(s, tuple)) * u64::from(members) >> 32,
+    };
+    group.nth(place as usize).map(|(h, _)| h)
+}
+
+/// Whether a listener is found by its address and port.
+pub(super) fn is_chained(s: &Shard, h: Handle<Listener>) -> bool {
+    s.listeners.get(h).is_some_and(|l| bucket(s, l.port).any(|(other, _)| other == h))
+}
+
+/// The listeners on a port.
+fn bucket(s: &Shard, port: u16) -> impl Iterator<Item = (Handle<Listener>, &Listener)> {
+    let mut at = s.ports.get(usize::from(port) % LISTEN_BUCKETS).copied().unwrap_or(0);
+    let all = core::iter::from_fn(move || {
+        let h = s.listeners.at(at).filter(|_| at != 0)?;
+        let l = s.listeners.get(h)?;
+        at = l.chain;
+        Some((h, l))
+    });
+    // A chain cannot be longer than there are listeners, unless somebody bent it into a ring.
+    all.take(s.listeners.capacity() as usize).filter(move |(_, l)| l.port == port)
+}
