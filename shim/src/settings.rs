@@ -28,11 +28,9 @@ pub(crate) fn read(fd: i32) -> Shadow {
     let default = Settings::default();
     // What differs from the namespace's default the program has set: it is not to grow by itself.
     let [send_buffer, receive_buffer] = [socket(libc::SO_SNDBUF), socket(libc::SO_RCVBUF)];
-    let [send_default, receive_default] =
-        turn(0, |s, _| [s.head.sysctls.tcp_wmem_default, s.head.sysctls.tcp_rmem_default])
-            .unwrap_or([default.send_buffer, default.receive_buffer]);
-    let buffers_fixed =
-        u8::from(send_buffer != send_default) | u8::from(receive_buffer != receive_default) << 1;
+    let namespace = turn(0, |s, _| s.head.namespace).unwrap_or_default();
+    let buffers_fixed = u8::from(send_buffer != namespace.tcp_wmem_default)
+        | u8::from(receive_buffer != namespace.tcp_rmem_default) << 1;
     let [linger_on, linger_time] = option(fd, libc::SOL_SOCKET, libc::SO_LINGER).unwrap_or([0i32; 2]);
     let settings = Settings {
         no_delay: (tcp(libc::TCP_NODELAY) != 0).into(),
@@ -56,12 +54,12 @@ pub(crate) fn read(fd: i32) -> Shadow {
             536 => 0,
             set => set,
         },
-        keep_idle: tcp(libc::TCP_KEEPIDLE).max(1),
-        keep_interval: tcp(libc::TCP_KEEPINTVL).max(1),
-        keep_count: tcp(libc::TCP_KEEPCNT).max(1),
+        keep_idle: set(tcp(libc::TCP_KEEPIDLE), namespace.tcp_keepalive_time),
+        keep_interval: set(tcp(libc::TCP_KEEPINTVL), namespace.tcp_keepalive_intvl),
+        keep_count: set(tcp(libc::TCP_KEEPCNT), namespace.tcp_keepalive_probes),
         user_timeout: tcp(libc::TCP_USER_TIMEOUT),
         defer_accept: tcp(libc::TCP_DEFER_ACCEPT),
-        syn_count: tcp(libc::TCP_SYNCNT),
+        syn_count: set(tcp(libc::TCP_SYNCNT), namespace.tcp_syn_retries),
         not_sent_low_water: not_sent(tcp(libc::TCP_NOTSENT_LOWAT)),
         ..default
     };
@@ -71,6 +69,11 @@ pub(crate) fn read(fd: i32) -> Shadow {
         send_timeout: timeout(fd, libc::SO_SNDTIMEO),
         nonblocking: is_nonblocking(fd),
     }
+}
+
+/// What the program has set, or 0 where the shadow shows no more than the namespace's default.
+fn set(shown: u32, default: u32) -> u32 {
+    if shown == default { 0 } else { shown }
 }
 
 /// SO_RCVTIMEO or SO_SNDTIMEO in nanoseconds, 0 for none.
@@ -168,17 +171,17 @@ pub(crate) fn read_back_timeouts(fd: i32, level: c_int, name: c_int, into: &mut 
 /// the shadow's to tell.
 pub(crate) fn number_of(settings: &Settings, level: c_int, name: c_int) -> Option<u32> {
     let default = Settings::default();
-    let set = |value: u32, default: u32| (value != default).then_some(value);
+    let unless = |value: u32, default: u32| (value != default).then_some(value);
     Some(match (level, name) {
         (libc::IPPROTO_TCP, libc::TCP_NODELAY) => settings.no_delay.into(),
         (libc::IPPROTO_TCP, libc::TCP_CORK) => settings.cork.into(),
-        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => settings.keep_idle,
-        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => settings.keep_interval,
-        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => settings.keep_count,
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE) => return unless(settings.keep_idle, 0),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => return unless(settings.keep_interval, 0),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => return unless(settings.keep_count, 0),
         (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => settings.user_timeout,
-        (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => return set(settings.syn_count, default.syn_count),
+        (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => return unless(settings.syn_count, default.syn_count),
         (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => {
-            return set(settings.not_sent_low_water, default.not_sent_low_water);
+            return unless(settings.not_sent_low_water, default.not_sent_low_water);
         }
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keep_alive.into(),
         (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => settings.fast_open_connect.into(),

@@ -31,9 +31,11 @@ pub enum Error {
     NoEntry,
     Permission,
     Protocol,
+    HostDown,
+    NoNetwork,
 }
 
-const ERRNOS: [(Error, i32); 28] = [
+const ERRNOS: [(Error, i32); 30] = [
     (Error::Again, 11),
     (Error::InProgress, 115),
     (Error::Already, 114),
@@ -62,6 +64,8 @@ const ERRNOS: [(Error, i32); 28] = [
     (Error::NoEntry, 2),
     (Error::Permission, 1),
     (Error::Protocol, 71),
+    (Error::HostDown, 112),
+    (Error::NoNetwork, 64),
 ];
 
 impl Error {

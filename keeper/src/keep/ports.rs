@@ -171,9 +171,13 @@ impl Usage {
                 Entry::Connection(handle) => {
                     shard.connections.get(handle).map(|connection| connection.head.tuple)
                 }
-                // The kernel may have given the port to somebody else by now, who must get his packets at once. What
-                // would still come here is a FIN sent again, and the kernel's reset ends that as well.
-                Entry::TimeWait(_) => None,
+                // In TIME_WAIT the kernel may have given the port to somebody else by now, who must get his packets at
+                // once. What would still come here is a FIN sent again, and the kernel's reset ends that as well.
+                Entry::TimeWait(handle) => shard
+                    .time_waits
+                    .get(handle)
+                    .filter(|entry| entry.is_half_closed())
+                    .map(|entry| entry.head.tuple),
             };
             let Some(tuple) = tuple else { continue };
             left.retain(|held| {

@@ -1,6 +1,7 @@
 //! ICMP errors about packets that we sent.
 
 use super::net::Addr;
+use crate::Error;
 use crate::region::FrameId;
 use crate::shard::Shard;
 use crate::tcp::{self, Datagram, Seq, Tuple, Unreachable};
@@ -9,6 +10,8 @@ use zerocopy::FromBytes;
 use zerocopy::network_endian::{U16, U32};
 
 const DESTINATION_UNREACHABLE: u8 = 3;
+const TIME_EXCEEDED: u8 = 11;
+const PARAMETER_PROBLEM: u8 = 12;
 /// Ports and sequence number: what a quote is sure to hold of a TCP header (RFC 792).
 type Quoted = (U16, U16, U32);
 
@@ -36,9 +39,7 @@ fn parse(
         return Err(Malformed);
     }
     let (header, quote) = IcmpHeader::ref_from_prefix(bytes).map_err(|_| Malformed)?;
-    if header.kind != DESTINATION_UNREACHABLE {
-        return Ok(None);
-    }
+    let Some(what) = what(header) else { return Ok(None) };
     let (ip, _) = Ipv4Header::ref_from_prefix(quote).map_err(|_| Malformed)?;
     if ip.protocol != Protocol::TCP {
         return Ok(None);
@@ -51,7 +52,7 @@ fn parse(
         local_port: from.get(),
         remote_port: to.get(),
     };
-    Ok(what(header).map(|what| (tuple, Seq(seq.get()), what)))
+    Ok(Some((tuple, Seq(seq.get()), what)))
 }
 
 fn read(quoted: &[u8]) -> Option<Quoted> {
@@ -61,14 +62,28 @@ fn read(quoted: &[u8]) -> Option<Quoted> {
     Some((from, to, seq))
 }
 
-/// RFC 792 and RFC 1122 3.2.2.1.
+/// RFC 792 and RFC 1122 3.2.2.1. LINUX: icmp_err_convert.
 fn what(header: &IcmpHeader) -> Option<Unreachable> {
-    match header.code {
-        0 | 6 | 9 | 11 => Some(Unreachable::Network),
-        1 | 5 | 7 | 8 | 10 | 12 | 13 => Some(Unreachable::Host),
-        2 => Some(Unreachable::Protocol),
-        3 => Some(Unreachable::Port),
-        4 => Some(Unreachable::TooBig(header.next_hop_mtu.get())),
+    match (header.kind, header.code) {
+        (DESTINATION_UNREACHABLE, 4) => Some(Unreachable::TooBig(header.next_hop_mtu.get())),
+        (DESTINATION_UNREACHABLE, code) => destination(code),
+        (TIME_EXCEEDED, _) => Some(Unreachable::Expired),
+        (PARAMETER_PROBLEM, _) => Some(Unreachable::BadHeader),
         _ => None,
     }
+}
+
+fn destination(code: u8) -> Option<Unreachable> {
+    Some(match code {
+        0 => Unreachable::Network,
+        1 => Unreachable::Host,
+        2 => Unreachable::Other(Error::NoProtocolOption),
+        3 => Unreachable::Other(Error::Refused),
+        5 => Unreachable::Other(Error::NotSupported),
+        6 | 9 | 11 => Unreachable::Other(Error::NetUnreachable),
+        7 => Unreachable::Other(Error::HostDown),
+        8 => Unreachable::Other(Error::NoNetwork),
+        10 | 12..=15 => Unreachable::Other(Error::HostUnreachable),
+        _ => return None,
+    })
 }

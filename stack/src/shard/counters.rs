@@ -46,6 +46,8 @@ counters! {
     ip_other_protocol,
     /// ICMP errors about one of our flows.
     icmp_errors,
+    /// ICMP errors that quote what is not outstanding.
+    icmp_out_of_window,
     /// Packets that waited for the address of a neighbour.
     neighbour_missing,
     /// TCP segments received.
@@ -94,6 +96,8 @@ counters! {
     tcp_bad_sack_blocks,
     /// Probes of a closed window.
     tcp_window_probes,
+    /// Keep-alive probes sent.
+    tcp_keep_alive_probes,
     /// Challenge ACKs (RFC 5961).
     tcp_challenge_acks,
     /// Connections that we opened.
@@ -102,6 +106,12 @@ counters! {
     connections_opened_passive,
     /// Connections ended by a reset or a timeout.
     connections_aborted,
+    /// Connections given up because the peer did not answer.
+    connections_timed_out,
+    /// Connections that no program held, ended because there were too many.
+    orphans_ended,
+    /// TIME_WAIT entries for which there was no room.
+    time_wait_overflows,
     /// SYNs dropped because the SYN queue was full.
     syn_queue_overflows,
     /// Final ACKs dropped because the accept queue was full.

@@ -36,7 +36,8 @@ pub struct ShardHead {
     /// The entry that is being changed: after a death in the middle it alone is reset.
     pub changing: EntryRef,
     pub outbox: outbox::Ends,
-    pub pad: u32,
+    /// Connections that no program holds.
+    pub orphans: u32,
     /// The options of TCP that hold here.
     pub sysctls: Sysctls,
     /// Those that the kernel's own sockets have in the namespace of the keeper.

@@ -61,9 +61,11 @@ pub fn connect(
     };
     let tuple = |port| Tuple { local: source, remote: remote.0, local_port: port, remote_port: remote.1 };
     let port = match bound.filter(|b| b.1 != 0) {
-        Some((_, port)) if s.flow(&tuple(port)).is_some() => return Ok(Placement::Kernel(Reason::Taken)),
+        Some((_, port)) if !tcp::is_free(s, &tuple(port), now) => {
+            return Ok(Placement::Kernel(Reason::Taken));
+        }
         Some((_, port)) => port,
-        None => match free_port(s, tuple) {
+        None => match free_port(s, tuple, now) {
             Some(port) => port,
             None => return Ok(Placement::Kernel(Reason::Ports)),
         },
@@ -108,13 +110,13 @@ fn listens(s: &Shard, addr: Addr, port: u16) -> bool {
 }
 
 /// A leased port from which nothing is connected to this peer. A random start makes it hard to foresee (RFC 6056).
-fn free_port(s: &mut Shard, tuple: impl Fn(u16) -> Tuple) -> Option<u16> {
+fn free_port(s: &mut Shard, tuple: impl Fn(u16) -> Tuple, now: u64) -> Option<u16> {
     let (from, to) = (s.net.head.ports_from, s.net.head.ports_to);
     let range = to.checked_sub(from).filter(|&n| n > 0)?;
     let start = (s.random() >> 16) as u32 % range;
     for step in 0..range {
         let port = (from + (start + step) % range) as u16;
-        if s.net.may_connect_from(port) && s.flow(&tuple(port)).is_none() {
+        if s.net.may_connect_from(port) && tcp::is_free(s, &tuple(port), now) {
             return Some(port);
         }
     }
@@ -242,9 +244,13 @@ pub fn is_port_in_use(s: &Shard, at: Endpoint, reuse: Reuse) -> bool {
     connections.any(in_way) || (!reuse.address && !reuse.port && time_waits.any(|t| covers(&t.head.tuple)))
 }
 
-/// SO_ERROR: the pending error, which is cleared by asking.
+/// SO_ERROR: the pending error, which is cleared by asking. LINUX: or else what ICMP said last.
 pub fn take_error(s: &mut Shard, socket: SocketRef) -> u32 {
-    s.socket_mut(socket).map_or(0, |x: &mut Socket| core::mem::take(&mut x.error))
+    let error = s.socket_mut(socket).map_or(0, |x: &mut Socket| core::mem::take(&mut x.error));
+    match socket {
+        SocketRef::Connection(h) if error == 0 => tcp::take_soft_error(s, h),
+        _ => error,
+    }
 }
 
 /// What setsockopt changed: the shim reads all of it back from the shadow, which has judged it.

@@ -4,11 +4,8 @@ use super::connection::Marks;
 use super::recovery::Progress;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, congestion, input, readiness, recovery, rtt, tuning};
+use super::{Seq, State, close, congestion, input, readiness, recovery, rtt, tuning};
 use crate::region::FrameId;
-
-/// LINUX: net.ipv4.tcp_fin_timeout.
-const ORPHAN_FIN_WAIT_2: u64 = 60_000_000_000;
 
 /// False: the segment is to be dropped.
 pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
@@ -30,7 +27,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
         judge(t, segment, &mut progress);
         return true;
     }
-    t.c.send.probes = 0;
+    (t.c.send.probes, t.c.probing.soft_error) = (0, 0);
     let window_moved = update_window(t, segment);
     recovery::take_blocks(t, segment, &mut progress);
     if !t.c.has_outstanding() {
@@ -74,6 +71,7 @@ fn update_window(t: &mut Turn<'_>, segment: &Segment) -> bool {
     send.largest_window = send.largest_window.max(window);
     if moved && window > 0 && t.c.marks.take(Marks::PROBING) {
         t.c.timers.resend = 0;
+        t.c.timers.resending_since = 0;
         t.c.rtt.backoff = 0;
     }
     moved
@@ -86,6 +84,7 @@ fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
     release_until(t, segment.ack, progress);
     t.c.send.una = segment.ack;
     t.c.timers.resending_since = 0;
+    t.c.send.retries = 0;
     judge(t, segment, progress);
     if !t.c.has_outstanding() {
         t.c.timers.resend = 0;
@@ -124,9 +123,7 @@ fn fin_acknowledged(t: &mut Turn<'_>) {
         State::FIN_WAIT_1 => {
             t.enter(State::FIN_WAIT_2);
             t.announce(readiness::WRITABLE);
-            if t.c.marks.has(Marks::ORPHAN) {
-                t.c.timers.idle = t.now + ORPHAN_FIN_WAIT_2;
-            }
+            close::wait_for_fin(t);
         }
         State::CLOSING => t.enter(State::TIME_WAIT),
         State::LAST_ACK => t.enter(State::CLOSED),

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Marks};
 use super::listen::AcceptLinks;
-use super::{Seq, State, beyond, congestion, fast_open, recovery, request, reuse_port};
+use super::{Seq, State, beyond, congestion, fast_open, orphans, recovery, request, reuse_port};
 use crate::region::{FrameId, Frames, Handle, List, Tenure};
 use crate::shard::{Entry, Shard};
 
@@ -22,6 +22,9 @@ pub fn check(s: &mut Shard) -> Result<(), &'static str> {
     }
     if !fast_open::check(s) {
         return Err("connections that are open early and their listeners' counts disagree");
+    }
+    if s.head.orphans != orphans::count(s) {
+        return Err("the number of orphans is not that of the connections that nobody holds");
     }
     listeners(s)
 }

@@ -81,8 +81,8 @@ pub(super) struct Sending {
     pub probes: u8,
     /// Times that output has waited for the neighbour in a row.
     pub path_waits: u8,
-    /// SYNs sent again.
-    pub resent_syns: u8,
+    /// Timeouts in a row, without anything new acknowledged in between; before that, SYNs sent again.
+    pub retries: u8,
 }
 
 /// The peer's half: "receive sequence variables".
@@ -130,7 +130,8 @@ pub(super) struct Timers {
     pub idle: u64,
     /// What the entry's timer is armed for.
     pub armed: u64,
-    /// When the oldest outstanding byte was first sent again; 0 when nothing was.
+    /// When the oldest outstanding byte was first sent again, or a closed window first probed, or the first SYN sent;
+    /// 0 when nothing was.
     pub resending_since: u64,
     pub last_received: u64,
     pub last_sent: u64,
@@ -192,6 +193,9 @@ impl Marks {
     pub(super) const PACED: Self = Self(1 << 29);
     /// The next acknowledgement tells of what came twice.
     pub(super) const DUPLICATE: Self = Self(1 << 21);
+
+    /// In FIN_WAIT_2 without a program: a small entry is to take its place.
+    pub(super) const SHRINKS: Self = Self(1 << 27);
 
     pub(super) const fn has(self, mark: Self) -> bool {
         self.0 & mark.0 != 0

@@ -1,6 +1,6 @@
 //! The small entries of the connection table, and listeners.
 
-use super::{Seq, Settings};
+use super::{Seq, Settings, State};
 use crate::ip::net::Addr;
 use crate::region::{Handle, List};
 use crate::shard::EntryHead;
@@ -93,7 +93,19 @@ pub struct TimeWait {
     /// As the last segment announced it.
     pub(super) window: u16,
     pub(super) timestamps: u8,
-    pub(super) pad: u8,
+    /// TIME_WAIT, or FIN_WAIT_2 of a connection that its program has closed.
+    pub(super) state: State,
+    /// Behind the last byte that the peer was allowed to send.
+    pub(super) edge: Seq,
+    /// When the entry was made, in milliseconds.
+    pub(super) since: u32,
+}
+
+impl TimeWait {
+    /// The peer has not closed its half yet.
+    pub fn is_half_closed(&self) -> bool {
+        self.state == State::FIN_WAIT_2
+    }
 }
 
 /// A socket that listens.

@@ -5,8 +5,8 @@ use super::segment::Segment;
 use super::transmit::{self, path_mss};
 use super::turn::{self, Turn};
 use super::{
-    Seq, Settings, State, Sysctls, Tuple, ack, close, delayed_ack, fast_open, input, numbers, readiness, rtt,
-    timers, tuning, window,
+    Seq, Settings, State, Sysctls, Tuple, ack, close, delayed_ack, fast_open, input, keep_alive, numbers,
+    patience, readiness, rtt, timewait, tuning, window,
 };
 use crate::Error;
 use crate::ip::net::Path;
@@ -18,8 +18,6 @@ use crate::wire::{Flags, SynOptions, Timestamps};
 
 /// LINUX: tcp_ecn: 1 asks for ECN, 2 only grants it.
 const ASK_FOR_ECN: u32 = 1;
-/// Doublings of a second that are more than any timeout.
-const LONGEST_MODEL: u32 = 20;
 /// LINUX: TCP_TIMEOUT_MIN.
 const LEAST_WAIT: u64 = 2_000_000;
 
@@ -70,7 +68,8 @@ pub(super) fn connect_with_data(
 /// The connection in the table, with everything offered that the peer's SYN may decline.
 fn prepare(s: &mut Shard, tuple: Tuple, settings: &Settings, now: u64) -> Result<Handle<Connection>, Error> {
     let path = s.net.path(tuple.remote).ok_or(Error::NetUnreachable)?;
-    let iss = numbers::initial(s, &tuple, now);
+    let reused = timewait::take_over(s, &tuple);
+    let iss = reused.unwrap_or_else(|| numbers::initial(s, &tuple, now));
     let h = create(s, tuple, settings, path, iss, now).ok_or(Error::NoBuffers)?;
     turn::enter_table(s, Entry::Connection(h));
     s.counters.connections_opened_active += 1;
@@ -84,9 +83,9 @@ fn prepare(s: &mut Shard, tuple: Tuple, settings: &Settings, now: u64) -> Result
 
 /// Sends the first SYN.
 pub(super) fn begin(t: &mut Turn<'_>) {
-    t.c.timers.resend = t.now + rtt::INITIAL_TIMEOUT;
     // LINUX: what limits a handshake in time counts from its first SYN.
-    t.c.timers.resending_since = t.now;
+    t.c.timers.resending_since = t.now.max(1);
+    t.c.timers.resend = t.now + patience::until_user_timeout(t, rtt::INITIAL_TIMEOUT);
     send_syn(t);
 }
 
@@ -165,7 +164,7 @@ fn syn_flags(c: &Connection, sysctls: &Sysctls) -> Flags {
         return if speaks_ecn { flags | Flags::ECE } else { flags };
     }
     // RFC 3168 6.1.1.1: a host on the way may drop what it does not know, "the initiator SHOULD" then try without.
-    let falls_back = c.send.resent_syns > 0 && sysctls.tcp_ecn_fallback != 0;
+    let falls_back = c.send.retries > 0 && sysctls.tcp_ecn_fallback != 0;
     if speaks_ecn && !falls_back { Flags::SYN | Flags::ECE | Flags::CWR } else { Flags::SYN }
 }
 
@@ -206,49 +205,13 @@ pub(super) fn retry_path(t: &mut Turn<'_>) {
 
 /// The SYN was not answered.
 pub(super) fn resend_due(t: &mut Turn<'_>) {
-    if has_tried_enough(t) {
-        return input::fail(t, Error::TimedOut);
+    if !patience::bears_another_syn(t) {
+        return;
     }
-    t.c.send.resent_syns = t.c.send.resent_syns.saturating_add(1);
-    // LINUX: tcp_syn_linear_timeouts: a lost SYN is likelier than a crowded path, so the first ones come again soon.
-    let is_linear = t.c.state == State::SYN_SENT
-        && u32::from(t.c.send.resent_syns) <= t.head.sysctls.tcp_syn_linear_timeouts;
-    if !is_linear {
-        rtt::back_off(&mut t.c.rtt);
-    }
-    t.c.timers.resend = t.now + rtt::timeout(&t.c.rtt).min(user_time_left(t));
+    t.c.timers.resend = t.now + patience::until_user_timeout(t, rtt::timeout(&t.c.rtt));
     t.counters.tcp_retransmissions += 1;
     t.c.recovery.total = t.c.recovery.total.saturating_add(1);
     send_syn(t);
-}
-
-/// LINUX: tcp_write_timeout(), before the handshake is done: so many SYNs, or the time that they would take if each
-/// timeout were twice the one before.
-fn has_tried_enough(t: &Turn<'_>) -> bool {
-    let sysctls = &t.head.sysctls;
-    let retries = match t.c.settings.syn_count {
-        0 => sysctls.tcp_syn_retries,
-        count => count,
-    };
-    let linear = if t.c.state == State::SYN_SENT { sysctls.tcp_syn_linear_timeouts } else { 0 };
-    let resent = u32::from(t.c.send.resent_syns);
-    let elapsed = t.now.saturating_sub(t.c.timers.resending_since);
-    let patience = match t.c.settings.user_timeout {
-        0 => ((2 << retries.min(LONGEST_MODEL)) - 1) * rtt::INITIAL_TIMEOUT,
-        limit => u64::from(limit) * 1_000_000,
-    };
-    resent >= retries.saturating_add(linear) || (resent > 0 && elapsed >= patience)
-}
-
-/// LINUX: tcp_clamp_rto_to_user_timeout().
-fn user_time_left(t: &Turn<'_>) -> u64 {
-    match t.c.settings.user_timeout {
-        0 => u64::MAX,
-        limit => {
-            let end = t.c.timers.resending_since + u64::from(limit) * 1_000_000;
-            end.saturating_sub(t.now).max(LEAST_WAIT)
-        }
-    }
 }
 
 /// RFC 9293 3.10.7.3.
@@ -262,7 +225,7 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
             t.send_control(Flags::RST, segment.ack, Some(&[]));
         }
         // LINUX: the peer remembers another connection, which this has ended, so the SYN goes again at once.
-        if t.c.send.resent_syns == 0 {
+        if t.c.send.retries == 0 {
             t.c.timers.resend = t.now + LEAST_WAIT;
         }
         return;
@@ -348,7 +311,7 @@ fn syn_options<'a>(t: &'a Turn<'_>, segment: &Segment) -> &'a [u8] {
 
 /// Our SYN is acknowledged, and the peer's is here.
 fn established(t: &mut Turn<'_>, segment: &Segment, window: u32) {
-    if t.c.send.resent_syns == 0 && t.c.timers.last_sent != 0 {
+    if t.c.send.retries == 0 && t.c.timers.last_sent != 0 {
         let elapsed = t.now.saturating_sub(t.c.timers.last_sent);
         rtt::measured(&mut t.c.rtt, elapsed);
     }
@@ -362,7 +325,8 @@ pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32
     t.c.rtt.backoff = 0;
     t.c.timers.resend = 0;
     t.c.timers.resending_since = 0;
-    timers::set_keep_alive(t);
+    t.c.send.retries = 0;
+    keep_alive::set(t);
     tuning::begin(t);
     t.announce(readiness::WRITABLE);
 }

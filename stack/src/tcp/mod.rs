@@ -24,12 +24,15 @@ mod handshake;
 mod incoming;
 pub(crate) mod info;
 mod input;
+mod keep_alive;
 mod listen;
 mod numbers;
+mod orphans;
 mod output;
 mod pacing;
 mod passive;
 mod path_mtu;
+mod patience;
 mod rate;
 mod readiness;
 mod receive_queue;
@@ -78,6 +81,11 @@ use crate::ip::net::Addr;
 use crate::region::Handle;
 use crate::shard::{Entry, Shard};
 use crate::socket::Source;
+
+/// Whether nothing is in the way of a connection with these addresses and ports.
+pub fn is_free(s: &mut Shard, tuple: &Tuple, now: u64) -> bool {
+    timewait::is_free(s, tuple, now)
+}
 
 /// Opens a connection: the entry is made and the SYN queued. The tuple must be free.
 pub fn connect(
@@ -166,13 +174,18 @@ pub fn abort(s: &mut Shard, c: Handle<Connection>, now: u64) {
 /// Settings changed: sends what may go now (TCP_NODELAY set, TCP_CORK cleared).
 pub fn push(s: &mut Shard, c: Handle<Connection>, now: u64) {
     let _ = turn::act(s, c, now, |t| {
-        timers::set_keep_alive(t);
+        keep_alive::set(t);
         t.fit_segments();
         congestion::choose(t);
         if t.c.settings.no_delay != 0 && t.c.settings.cork == 0 {
             t.c.marks.clear(connection::Marks::MORE);
         }
     });
+}
+
+/// The errno of an ICMP error that did not end the connection, which is forgotten by asking; 0 for none.
+pub fn take_soft_error(s: &mut Shard, c: Handle<Connection>) -> u32 {
+    s.connections.get_mut(c).map_or(0, |c| core::mem::take(&mut c.probing.soft_error).into())
 }
 
 /// The EPOLL bits that hold for the connection now.

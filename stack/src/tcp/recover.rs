@@ -5,7 +5,7 @@
 
 use super::connection::{Connection, Marks};
 use super::turn;
-use super::{Seq, State, fast_open, beyond, input, listen, readiness, recovery};
+use super::{Seq, State, beyond, fast_open, input, listen, orphans, readiness, recovery};
 use crate::Error;
 use crate::region::{FrameId, Handle, List, Tenure};
 use crate::shard::{Entry, EntryRef, Shard};
@@ -35,6 +35,7 @@ pub fn recover(s: &mut Shard, changing: EntryRef) {
         verify(s, h);
     }
     fast_open::recount(s);
+    orphans::recount(s);
     turn::recount_live(s);
 }
 

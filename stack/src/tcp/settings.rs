@@ -34,7 +34,9 @@ pub struct Settings {
     pub service: u8,
     /// 1 for TCP_FASTOPEN_NO_COOKIE.
     pub fast_open_without_cookie: u8,
-    pub pad: [u8; 2],
+    /// 1 for IP_RECVERR: errors that ICMP reports of a living connection are told.
+    pub reports_errors: u8,
+    pub pad: [u8; 1],
     /// TCP_LINGER2 in seconds; 0 for tcp_fin_timeout, negative for none.
     pub linger2: i32,
     /// TCP_FASTOPEN: connections that may wait with data in their SYN; 0 for off.
@@ -51,7 +53,7 @@ pub struct Settings {
     pub receive_low_water: u32,
     /// TCP_MAXSEG; 0 for what the path allows.
     pub max_segment: u32,
-    /// TCP_KEEPIDLE and TCP_KEEPINTVL in seconds, TCP_KEEPCNT.
+    /// TCP_KEEPIDLE and TCP_KEEPINTVL in seconds, TCP_KEEPCNT; 0 for what the namespace says.
     pub keep_idle: u32,
     pub keep_interval: u32,
     pub keep_count: u32,
@@ -82,7 +84,8 @@ impl Default for Settings {
             mtu_discovery: 1,
             service: 0,
             fast_open_without_cookie: 0,
-            pad: [0; 2],
+            reports_errors: 0,
+            pad: [0; 1],
             linger2: 0,
             fast_open: 0,
             window_clamp: 0,
@@ -92,9 +95,9 @@ impl Default for Settings {
             receive_buffer: 131_072,
             receive_low_water: 1,
             max_segment: 0,
-            keep_idle: 7200,
-            keep_interval: 75,
-            keep_count: 9,
+            keep_idle: 0,
+            keep_interval: 0,
+            keep_count: 0,
             user_timeout: 0,
             defer_accept: 0,
             syn_count: 0,

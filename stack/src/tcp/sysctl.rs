@@ -136,8 +136,10 @@ sysctls! {
     tcp_max_orphans = 131_072, "ipv4/tcp_max_orphans"[0];
     /// Entries in TIME_WAIT; what is more is closed at once.
     tcp_max_tw_buckets = 131_072, "ipv4/tcp_max_tw_buckets"[0];
-    /// 1: connect() may take over a TIME_WAIT entry that is older than a second; 2: over loopback only.
+    /// 1: connect() may take over a TIME_WAIT entry with timestamps; 2: over loopback only.
     tcp_tw_reuse = 2, "ipv4/tcp_tw_reuse"[0];
+    /// Milliseconds that a TIME_WAIT entry must have lasted for that.
+    tcp_tw_reuse_delay = 1000, "ipv4/tcp_tw_reuse_delay"[0];
     /// 1: a reset does not end TIME_WAIT.
     tcp_rfc1337 = 0, "ipv4/tcp_rfc1337"[0];
     /// Bits: 1 client, 2 server, 4 data in the SYN without a cookie, 0x200 accept that, 0x400 all listeners.

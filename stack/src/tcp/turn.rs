@@ -5,7 +5,7 @@
 
 use super::connection::Marks;
 use super::transmit::Run;
-use super::{Connection, State, fast_open, output, rate, timers, timewait};
+use super::{Connection, State, fast_open, orphans, output, rate, timers, timewait};
 use crate::ip::net::Net;
 use crate::region::{FrameId, Frames, Handle, List};
 use crate::shard::{Counters, Entry, Outbox, Shard, ShardHead};
@@ -80,16 +80,18 @@ pub(super) fn settle(s: &mut Shard, handle: Handle<Connection>, now: u64) {
     let Some(c) = s.connections.get_mut(handle) else { return };
     let news = core::mem::take(&mut c.news);
     let state = c.state;
+    let shrinks = state == State::FIN_WAIT_2 && c.marks.has(Marks::SHRINKS);
+    let until = c.timers.idle;
     if c.listener.is_some() {
         fast_open::settle(s, handle);
     }
     if news != 0 {
         wait::notify(s, SocketRef::Connection(handle), u32::from(news));
     }
-    if state == State::TIME_WAIT {
-        timewait::enter(s, handle, now);
+    if state == State::TIME_WAIT || shrinks {
+        timewait::enter(s, handle, until, now);
     }
-    if state == State::TIME_WAIT || state.is_closed() {
+    if state == State::TIME_WAIT || shrinks || state.is_closed() {
         retire(s, handle);
     } else {
         timers::set(s, handle, now);
@@ -101,7 +103,7 @@ pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
     leave_table(s, Entry::Connection(handle));
     fast_open::settle(s, handle);
     let Some(c) = s.connections.get_mut(handle) else { return };
-    // TIME_WAIT goes on in its own entry; all others are closed already.
+    // TIME_WAIT goes on in an entry of its own, as may FIN_WAIT_2; all others are closed already.
     c.state = State::CLOSED;
     c.timers.armed = 0;
     release_queue(&mut s.frames, &mut c.send.queue);
@@ -112,6 +114,7 @@ pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
     if c.marks.has(Marks::ORPHAN) {
         release_queue(&mut s.frames, &mut c.receive.queue);
         s.connections.free(handle);
+        orphans::forget(s);
     }
 }
 

@@ -411,6 +411,9 @@ fn flow_state(s: &mut Shard, tuple: &Tuple) -> State {
     match s.flow(tuple) {
         Some(Entry::Connection(h)) => s.connections.get(h).map_or(State::CLOSED, |c| c.state),
         Some(Entry::Request(_)) => State::SYN_RECEIVED,
+        Some(Entry::TimeWait(h)) if s.time_waits.get(h).is_some_and(|t| t.is_half_closed()) => {
+            State::FIN_WAIT_2
+        }
         Some(Entry::TimeWait(_)) => State::TIME_WAIT,
         None => State::CLOSED,
     }
@@ -443,6 +446,9 @@ fn change(settings: &mut Settings, option: &str, values: &[&str]) -> Result<(), 
         "TCP_KEEPIDLE" => settings.keep_idle = value(0)?,
         "TCP_KEEPINTVL" => settings.keep_interval = value(0)?,
         "TCP_KEEPCNT" => settings.keep_count = value(0)?,
+        "TCP_LINGER2" => settings.linger2 = value(0)? as i32,
+        "IP_MTU_DISCOVER" => settings.mtu_discovery = value(0)? as u8,
+        "IP_RECVERR" => settings.reports_errors = value(0)? as u8,
         "TCP_USER_TIMEOUT" => settings.user_timeout = value(0)?,
         "TCP_DEFER_ACCEPT" => settings.defer_accept = value(0)?,
         "TCP_SYNCNT" => settings.syn_count = value(0)?,

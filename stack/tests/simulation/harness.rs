@@ -78,6 +78,11 @@ pub(crate) fn state(sim: &Sim, end: usize, c: Handle<Connection>) -> State {
     sim.ends[end].connections.get(c).map_or(State::CLOSED, |c| c.state)
 }
 
+/// The state that the last change on this side led to, whatever kind of entry holds it.
+pub(crate) fn latest_state(sim: &Sim, end: usize) -> State {
+    sim.ends[end].head.trace.latest().last().map_or(State::CLOSED, |change| change.to)
+}
+
 pub(crate) fn exists(sim: &Sim, end: usize, c: Handle<Connection>) -> bool {
     sim.ends[end].connections.get(c).is_some()
 }

@@ -5,7 +5,7 @@ use crate::harness::MILLISECOND;
 use etherparse::{IpNumber, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use stack::link::sim::{self, Conditions, Sim, address};
 use stack::region::{Handle, Sizes};
-use stack::shard::Shard;
+use stack::shard::{Entry, Shard};
 use stack::socket::{self, SocketRef};
 use stack::tcp::{self, Connection, Listener, Settings, State, Tuple};
 
@@ -200,6 +200,20 @@ impl Peer {
                 tcp::on_timer(&mut self.shard, entry, self.now);
             }
             self.now = (self.now + MILLISECOND / 4).min(end);
+        }
+    }
+
+    /// The state of what the table of connections holds for this peer.
+    pub(crate) fn entry_state(&mut self) -> State {
+        let tuple = self.tuple();
+        match self.shard.flow(&tuple) {
+            Some(Entry::Connection(h)) => self.state(h),
+            Some(Entry::TimeWait(h)) if self.shard.time_waits.get(h).is_some_and(|t| t.is_half_closed()) => {
+                State::FIN_WAIT_2
+            }
+            Some(Entry::TimeWait(_)) => State::TIME_WAIT,
+            Some(Entry::Request(_)) => State::SYN_RECEIVED,
+            None => State::CLOSED,
         }
     }
 

@@ -60,7 +60,7 @@ pub(in crate::tcp) fn is_allowed(head: &ShardHead) -> bool {
 
 /// The option in our SYN. LINUX: a SYN that is sent again is an ordinary one.
 pub(in crate::tcp) fn cookie_for_syn(t: &mut Turn<'_>) -> Option<Cookie> {
-    if t.c.state != State::SYN_SENT || t.c.fast_open != Stage::ASKED || t.c.send.resent_syns > 0 {
+    if t.c.state != State::SYN_SENT || t.c.fast_open != Stage::ASKED || t.c.send.retries > 0 {
         return None;
     }
     match knowledge(t) {
@@ -106,7 +106,7 @@ impl<S: Source> Source for Part<'_, S> {
 
 /// The frame that goes along with our first SYN.
 pub(in crate::tcp) fn data_for_syn(t: &mut Turn<'_>) -> Option<FrameId> {
-    let is_first = t.c.state == State::SYN_SENT && t.c.send.resent_syns == 0;
+    let is_first = t.c.state == State::SYN_SENT && t.c.send.retries == 0;
     let frame = t.c.send.fresh.some().filter(|_| is_first && t.c.fast_open == Stage::ASKED)?;
     t.c.fast_open = Stage::SENT;
     Some(frame)
@@ -162,7 +162,7 @@ pub(in crate::tcp) fn answered(t: &mut Turn<'_>, segment: &Segment, said: &SynOp
     }
     // "If the SYN-ACK does not acknowledge the data", it goes as any fresh segment does.
     t.counters.fast_open_active_failed += 1;
-    if t.c.send.resent_syns > 0 && cookie.is_none() {
+    if t.c.send.retries > 0 && cookie.is_none() {
         // RFC 7413 4.1.3.1: something on the way may not like data in a SYN.
         t.head.fast_open.forget(key, remote);
     }

@@ -7,7 +7,7 @@ use super::super::receive_queue;
 use super::super::segment::Segment;
 use super::super::turn::{self, Turn};
 use super::super::{
-    Connection, Listener, State, ack, handshake, input, listen, numbers, readiness, rtt, timers, tuning,
+    Connection, Listener, State, ack, handshake, input, keep_alive, listen, numbers, readiness, rtt, tuning,
 };
 use super::{ALL_LISTENERS, SERVER, SERVER_WITHOUT_COOKIE, Stage};
 use crate::Error;
@@ -110,12 +110,12 @@ pub(in crate::tcp) fn syn_ack_due(t: &mut Turn<'_>) {
         0 => t.head.sysctls.tcp_synack_retries.saturating_add(1),
         count => count,
     };
-    if u32::from(t.c.send.resent_syns) >= retries {
+    if u32::from(t.c.send.retries) >= retries {
         return input::fail(t, Error::TimedOut);
     }
-    t.c.send.resent_syns = t.c.send.resent_syns.saturating_add(1);
+    t.c.send.retries = t.c.send.retries.saturating_add(1);
     let most = u64::from(t.head.sysctls.tcp_rto_max_ms) * 1_000_000;
-    t.c.timers.idle = t.now + (rtt::INITIAL_TIMEOUT << t.c.send.resent_syns.min(MOST_DOUBLINGS)).min(most);
+    t.c.timers.idle = t.now + (rtt::INITIAL_TIMEOUT << t.c.send.retries.min(MOST_DOUBLINGS)).min(most);
     t.counters.tcp_retransmissions += 1;
     t.c.recovery.total = t.c.recovery.total.saturating_add(1);
     handshake::send_syn(t);
@@ -123,13 +123,13 @@ pub(in crate::tcp) fn syn_ack_due(t: &mut Turn<'_>) {
 
 /// The final ACK of the handshake: what it acknowledges of the data is looked at as ever.
 pub(in crate::tcp) fn confirmed(t: &mut Turn<'_>) {
-    if t.c.send.resent_syns == 0 && t.c.timers.resending_since != 0 {
+    if t.c.send.retries == 0 && t.c.timers.resending_since != 0 {
         let elapsed = t.now.saturating_sub(t.c.timers.resending_since);
         rtt::measured(&mut t.c.rtt, elapsed);
     }
     t.c.timers.resending_since = 0;
     t.enter(State::ESTABLISHED);
-    timers::set_keep_alive(t);
+    keep_alive::set(t);
     tuning::begin(t);
     t.announce(readiness::WRITABLE);
 }

@@ -4,8 +4,8 @@
 use super::{loss, rack, tail_probe};
 use crate::region::FrameId;
 use crate::tcp::connection::Marks;
-use crate::tcp::rtt;
 use crate::tcp::turn::Turn;
+use crate::tcp::{patience, rtt};
 
 /// When the retransmission timeout of what is outstanding ends: RFC 6298 5, from the last transmission of the oldest.
 pub(super) fn timeout_at(t: &Turn<'_>) -> u64 {
@@ -22,7 +22,7 @@ pub(super) fn rearm(t: &mut Turn<'_>) {
     t.c.timers.resend = match t.c.has_outstanding() {
         false => 0,
         true if waited_for_less => timeout_at(t).max(t.now + 1),
-        true => t.now + rtt::timeout(&t.c.rtt),
+        true => t.now + patience::until_user_timeout(t, rtt::timeout(&t.c.rtt)),
     };
 }
 
