@@ -5,6 +5,7 @@ use core::ffi::c_int;
 
 use stack::socket::{Reuse, Socket};
 use stack::tcp::Settings;
+use stack::tcp::congestion::Choice;
 
 use crate::kernel::{self, Errno};
 use crate::turn::turn;
@@ -61,6 +62,7 @@ pub(crate) fn read(fd: i32) -> Shadow {
         defer_accept: tcp(libc::TCP_DEFER_ACCEPT),
         syn_count: set(tcp(libc::TCP_SYNCNT), namespace.tcp_syn_retries),
         not_sent_low_water: not_sent(tcp(libc::TCP_NOTSENT_LOWAT)),
+        congestion: congestion(fd),
         ..default
     };
     Shadow {
@@ -89,6 +91,13 @@ fn timeout(fd: i32, name: c_int) -> u64 {
 /// LINUX: 0 stands for the system's default, which is no limit.
 fn not_sent(value: u32) -> u32 {
     if value == 0 { Settings::default().not_sent_low_water } else { value }
+}
+
+/// The algorithm that TCP_CONGESTION names; 0, the namespace's default, for one that the stack does not have.
+fn congestion(fd: i32) -> u8 {
+    let Ok(name) = option::<u8, 16>(fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION) else { return 0 };
+    let name = name.split(|&byte| byte == 0).next().and_then(|name| core::str::from_utf8(name).ok());
+    name.and_then(Choice::from_name).map_or(0, |choice| choice.0)
 }
 
 fn number(fd: i32, level: c_int, name: c_int) -> Result<u32, Errno> {
@@ -125,6 +134,10 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
     if (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) {
         let Ok([on, time]) = option::<i32, 2>(fd, level, name) else { return false };
         (into.linger, into.linger_time) = ((on != 0).into(), time.max(0) as u32);
+        return true;
+    }
+    if (level, name) == (libc::IPPROTO_TCP, libc::TCP_CONGESTION) {
+        into.congestion = congestion(fd);
         return true;
     }
     let Ok(value) = number(fd, level, name) else { return false };
