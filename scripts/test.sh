@@ -134,6 +134,8 @@ calls() {
     RIG=$rig-calls run calls 600 c-tests/run
     RIG=$rig-calls run calls-together 300 c-tests/run --jobs 8
     RIG=$rig-calls run calls-without-keeper 300 c-tests/run --no-keeper --jobs 4
+    # What the packet scripts say of Linux, played on Linux.
+    run scripts-on-kernel 600 cargo test --profile checked -p stack --test scripts -- --kernel
 }
 
 programs() {

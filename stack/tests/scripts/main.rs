@@ -22,6 +22,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 enum Verdict {
     Passed,
@@ -110,21 +112,20 @@ fn on_engine(script: &Script) -> Verdict {
 
 /// Scripts mostly wait, so many are played at once, each in a thread with a namespace of its own.
 fn on_kernel(paths: &[PathBuf]) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    for some in paths.chunks(AT_ONCE) {
-        let threads: Vec<_> = some
-            .iter()
-            .map(|path| {
-                let path = path.clone();
-                std::thread::spawn(move || judge(&path, against_kernel))
-            })
-            .collect();
-        let of = |t: std::thread::JoinHandle<Verdict>| {
-            t.join().unwrap_or_else(|_| Verdict::Failed("  it panicked".into()))
-        };
-        verdicts.extend(threads.into_iter().map(of));
-    }
-    verdicts
+    let next = AtomicUsize::new(0);
+    let verdicts = Mutex::new(BTreeMap::new());
+    let work = || {
+        while let Some((index, path)) = paths.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+            let verdict = judge(path, against_kernel);
+            verdicts.lock().unwrap().insert(index, verdict);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(work);
+        }
+    });
+    verdicts.into_inner().unwrap().into_values().collect()
 }
 
 const AT_ONCE: usize = 40;
