@@ -3,7 +3,6 @@
 use crate::harness::SECOND;
 use crate::peer::*;
 use stack::region::Handle;
-use stack::shard::Entry;
 use stack::socket::{self, How, SocketRef};
 use stack::tcp::{self, Connection, Listener, Settings, State};
 
@@ -215,13 +214,9 @@ impl Case {
 
     /// The state of what the table of connections has for this peer, else that of the listener.
     pub(super) fn condition(&mut self) -> &'static str {
-        let tuple = self.peer.tuple();
-        match self.peer.shard.flow(&tuple) {
-            Some(Entry::Connection(h)) => self.peer.state(h).name(),
-            Some(Entry::Request(_)) => State::SYN_RECEIVED.name(),
-            Some(Entry::TimeWait(_)) => State::TIME_WAIT.name(),
-            None if self.listener.is_some() && self.c.is_none() => State::LISTEN.name(),
-            None => State::CLOSED.name(),
+        match self.peer.entry_state() {
+            State::CLOSED if self.listener.is_some() && self.c.is_none() => State::LISTEN.name(),
+            state => state.name(),
         }
     }
 
