@@ -15,7 +15,7 @@ pub use outbox::Outbox;
 use crate::ip::net::Net;
 use crate::region::{Frames, Handle, List, One, Region, Slab, Table, Wheel};
 use crate::socket::Reference;
-use crate::tcp::{Connection, FastOpenPeers, Listener, Request, Sysctls, TimeWait, Trace, Tuple};
+use crate::tcp::{Challenges, Connection, FastOpenPeers, Listener, Request, Sysctls, TimeWait, Trace, Tuple};
 use crate::wait::{Epoll, WakerId, Watch};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -44,8 +44,20 @@ pub struct ShardHead {
     pub namespace: Sysctls,
     /// What peers gave us for the next connection to them.
     pub fast_open: FastOpenPeers,
+    pub challenges: Challenges,
     /// Changes of state, for those who look for what happened.
     pub trace: Trace,
+}
+
+impl ShardHead {
+    pub(crate) fn random(&mut self) -> u64 {
+        let mut x = self.random.max(1);
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random = x;
+        x.wrapping_mul(self.key[1] | 1).rotate_left(29)
+    }
 }
 
 pub struct Shard {
@@ -124,12 +136,7 @@ impl Shard {
 
     /// A number that an outsider cannot foresee from others he sees (xorshift, keyed at creation).
     pub fn random(&mut self) -> u64 {
-        let mut x = self.head.random.max(1);
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.head.random = x;
-        x.wrapping_mul(self.head.key[1] | 1).rotate_left(29)
+        self.head.random()
     }
 
     /// Marks `entry` as the one being changed.

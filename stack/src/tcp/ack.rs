@@ -1,10 +1,10 @@
 //! What the peer acknowledges: RFC 9293 3.10.7.4, "fifth, check the ACK field".
 
-use super::connection::Marks;
+use super::connection::{Marks, Sending};
 use super::recovery::Progress;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, close, congestion, input, readiness, recovery, rtt, tuning};
+use super::{Seq, State, challenge, close, congestion, ecn, readiness, recovery, rtt, tuning};
 use crate::region::FrameId;
 
 /// False: the segment is to be dropped.
@@ -12,14 +12,14 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
     let send = &t.c.send;
     // "If the ACK acks something not yet sent, then send an ACK, drop the segment, and return."
     if segment.ack.is_after(send.next) {
-        input::challenge(t);
+        challenge::challenge(t);
         return false;
     }
     let mut progress = Progress::of(t, segment);
     if segment.ack.is_before(send.una) {
         // RFC 5961 5.2: an ACK older than any window is a blind guess.
         if (segment.ack + send.largest_window).is_before(send.una) {
-            input::challenge(t);
+            challenge::challenge(t);
             return false;
         }
         // LINUX: an ACK that was overtaken may still name what arrived beyond a hole.
@@ -37,6 +37,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
         }
         return true;
     }
+    ecn::on_ack(t, segment);
     if segment.ack == t.c.send.una {
         progress.is_duplicate = segment.sequence_len() == 0 && !window_moved && !progress.duplicate_reported;
         judge(t, segment, &mut progress);
@@ -52,17 +53,21 @@ fn judge(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
     recovery::on_ack(t, progress, round_trip);
 }
 
-/// Takes over the peer's window, unless the segment is older than the one it was last taken from. True if it changed.
+/// Whether the segment's window counts.
 ///
 /// LINUX: tcp_may_update_window(): of two segments of one place that acknowledge the same, the RFC believes the later
 /// one; as nobody knows which that is, the larger window counts, or that which closes it.
+pub(super) fn is_newer(send: &Sending, segment: &Segment, window: u32) -> bool {
+    segment.ack.is_after(send.una)
+        || send.window_seq.is_before(segment.seq)
+        || (send.window_seq == segment.seq && (window > send.window || window == 0))
+}
+
+/// Takes over the peer's window, unless the segment is older than the one it was last taken from. True if it changed.
 fn update_window(t: &mut Turn<'_>, segment: &Segment) -> bool {
     let send = &mut t.c.send;
     let window = u32::from(segment.window) << send.scale.min(14);
-    let is_newer = segment.ack.is_after(send.una)
-        || send.window_seq.is_before(segment.seq)
-        || (send.window_seq == segment.seq && (window > send.window || window == 0));
-    if !is_newer {
+    if !is_newer(send, segment, window) {
         return false;
     }
     send.window_seq = segment.seq;

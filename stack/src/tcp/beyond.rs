@@ -106,6 +106,11 @@ fn find(c: &Connection, frames: &Frames, place: Seq) -> Option<Run> {
         .find(|run| !run.start.is_after(place))
 }
 
+/// The place behind all that is held.
+pub(super) fn end(c: &Connection, frames: &Frames) -> Option<Seq> {
+    FrameId(c.receive.beyond.last).some().map(|last| extent(frames, last).1)
+}
+
 /// Keeps the part of the segment that is neither in the queue yet nor outside of the window.
 pub(super) fn insert(t: &mut Turn<'_>, segment: &Segment, fit: Fit) {
     let len = u32::from(fit.len) + u32::from(fit.fin);

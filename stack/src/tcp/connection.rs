@@ -191,6 +191,10 @@ impl Marks {
     pub(super) const MAY_UNDO: Self = Self(1 << 20);
     /// Output waits until the schedule of pacing lets it go on.
     pub(super) const PACED: Self = Self(1 << 29);
+    /// What comes from the peer meets congestion: it is told so until it has reduced its window.
+    pub(super) const ECHO: Self = Self(1 << 22);
+    /// Our window was reduced: the next new data says so.
+    pub(super) const REDUCED: Self = Self(1 << 23);
     /// The next acknowledgement tells of what came twice.
     pub(super) const DUPLICATE: Self = Self(1 << 21);
 

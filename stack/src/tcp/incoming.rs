@@ -3,7 +3,7 @@
 use super::connection::Marks;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Connection, Seq, State, beyond, delayed_ack, input, readiness, receive_queue, sack, tuning};
+use super::{Connection, Seq, State, beyond, delayed_ack, ecn, input, readiness, receive_queue, sack, tuning};
 use crate::Error;
 use crate::wire::Flags;
 
@@ -17,6 +17,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
         return input::fail(t, Error::Pipe);
     }
     if segment.len > 0 {
+        ecn::on_segment(t, segment);
         tuning::on_segment(t, segment);
         let is_marked = delayed_ack::is_marked(segment.flags);
         delayed_ack::on_segment(t.c, &t.head.sysctls, segment.len, is_marked, t.now);

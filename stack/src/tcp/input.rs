@@ -1,9 +1,10 @@
 //! A segment arrives: RFC 9293 3.10.7.
 
 use super::connection::Marks;
+use super::paws::{self, Verdict};
 use super::segment::Segment;
 use super::turn::{self, Turn};
-use super::{Connection, Seq, State, Tuple, ack, handshake, incoming, listen, readiness, request, timewait};
+use super::{Connection, Seq, State, Tuple, ack, challenge, handshake, incoming, listen, readiness, request, timewait};
 use crate::Error;
 use crate::ip::net::{Addr, Net, VIA_LOOPBACK};
 use crate::region::{FrameId, Handle};
@@ -12,8 +13,6 @@ use crate::wire::headers::TCP_LEN;
 use crate::wire::{Flags, Protocol, TcpHeader, checksum, options};
 use zerocopy::FromBytes;
 
-/// RFC 7323 5.5: a connection that was idle for so long (24 days) takes any timestamp.
-const TIMESTAMP_LIFETIME: u32 = 24 * 24 * 60 * 60 * 1000;
 
 /// Takes one TCP packet that IP has looked through.
 pub(crate) fn receive(s: &mut Shard, frame: FrameId, from: Datagram, now: u64) {
@@ -152,19 +151,20 @@ fn process(t: &mut Turn<'_>, segment: &Segment) {
 }
 
 fn in_other_states(t: &mut Turn<'_>, segment: &Segment) {
-    if !timestamp_is_good(t, segment) {
-        t.counters.tcp_old_timestamp += 1;
-        return challenge_unless_reset(t, segment);
-    }
-    if is_reset_before_fin(t.c, segment) {
-        return end_by_reset(t);
+    match paws::judge(t, segment) {
+        Verdict::Good => {}
+        Verdict::OldAck => return,
+        Verdict::Old => {
+            t.counters.tcp_old_timestamp += 1;
+            return challenge::unacceptable(t, segment);
+        }
     }
     if !is_acceptable(t.c, segment) {
         t.counters.tcp_out_of_window += 1;
-        return challenge_unless_reset(t, segment);
+        return challenge::unacceptable(t, segment);
     }
     if segment.flags.has(Flags::RST) {
-        return reset(t, segment);
+        return challenge::reset(t, segment);
     }
     if segment.flags.has(Flags::SYN) && !handshake::is_answer_to_both_open(t.c, segment) {
         return syn(t, segment);
@@ -173,7 +173,7 @@ fn in_other_states(t: &mut Turn<'_>, segment: &Segment) {
     if !segment.flags.has(Flags::ACK) {
         return;
     }
-    note_timestamp(t, segment);
+    paws::note(t, segment);
     if t.c.state == State::SYN_RECEIVED && !handshake::in_syn_received(t, segment) {
         return;
     }
@@ -193,91 +193,13 @@ fn is_acceptable(c: &Connection, segment: &Segment) -> bool {
     !segment.end().is_before(c.receive.acked) && !segment.seq.is_after(c.receive.edge)
 }
 
-/// RFC 7323 5.3, PAWS: a timestamp before TS.Recent marks an old duplicate.
-fn timestamp_is_good(t: &Turn<'_>, segment: &Segment) -> bool {
-    let Some(timestamps) = segment.timestamps.filter(|_| t.c.marks.has(Marks::TIMESTAMPS)) else {
-        return true;
-    };
-    let is_old = (timestamps.value.wrapping_sub(t.c.receive.ts_recent) as i32) < 0;
-    !is_old || segment.flags.has(Flags::RST) || ts_recent_expired(t)
-}
-
-fn ts_recent_expired(t: &Turn<'_>) -> bool {
-    super::transmit::milliseconds(t.now).wrapping_sub(t.c.receive.ts_recent_at) > TIMESTAMP_LIFETIME
-}
-
-/// RFC 7323 4.3: the timestamp to be echoed is that of the segment that advances the left edge.
-fn note_timestamp(t: &mut Turn<'_>, segment: &Segment) {
-    if let Some(timestamps) = segment.timestamps
-        && t.c.marks.has(Marks::TIMESTAMPS)
-        && !segment.seq.is_after(t.c.receive.acked)
-        && !segment.end().is_before(t.c.receive.acked)
-    {
-        t.c.receive.ts_recent = timestamps.value;
-        t.c.receive.ts_recent_at = super::transmit::milliseconds(t.now);
-    }
-}
-
-/// An unacceptable segment is answered by an ACK, unless it is a reset.
-fn challenge_unless_reset(t: &mut Turn<'_>, segment: &Segment) {
-    if segment.flags.has(Flags::RST) {
-        return;
-    }
-    if segment.len > 0 && segment.seq.is_before(t.c.receive.next) {
-        // A peer that sends old bytes again has missed an ACK.
-        incoming::came_twice(t, segment, t.c.receive.next);
-    } else if segment.len > 0 {
-        t.c.marks.set(Marks::ACK_NOW);
-    } else {
-        challenge(t);
-    }
-}
-
-/// RFC 5961: an ACK that lets a genuine peer show himself, not more than one in a while.
-pub(super) fn challenge(t: &mut Turn<'_>) {
-    let now = super::transmit::milliseconds(t.now);
-    if now.wrapping_sub(t.c.timers.challenged) < t.head.sysctls.tcp_invalid_ratelimit
-        && t.c.timers.challenged != 0
-    {
-        return;
-    }
-    t.c.timers.challenged = now.max(1);
-    t.counters.tcp_challenge_acks += 1;
-    t.c.marks.set(Marks::ACK_NOW);
-}
-
-/// RFC 5961 3.2: only a reset at exactly RCV.NXT is believed.
-fn reset(t: &mut Turn<'_>, segment: &Segment) {
-    if segment.seq != t.c.receive.next {
-        return challenge(t);
-    }
-    end_by_reset(t);
-}
-
-/// LINUX: tcp_reset_check(): some systems (macOS) number the reset that follows their FIN as if they had sent none.
-fn is_reset_before_fin(c: &Connection, segment: &Segment) -> bool {
-    segment.flags.has(Flags::RST)
-        && segment.seq + 1 == c.receive.next
-        && matches!(c.state, State::CLOSE_WAIT | State::LAST_ACK | State::CLOSING)
-}
-
-fn end_by_reset(t: &mut Turn<'_>) {
-    t.counters.tcp_resets_in += 1;
-    // LINUX: tcp_reset(): a peer that had closed its half leaves a broken pipe.
-    let error = match t.c.state {
-        State::CLOSE_WAIT => Error::Pipe,
-        _ => Error::Reset,
-    };
-    fail(t, error);
-}
-
 /// RFC 5961 4.2: a SYN on a synchronized connection is challenged, whatever its sequence number.
 fn syn(t: &mut Turn<'_>, segment: &Segment) {
     if t.c.state == State::SYN_RECEIVED && segment.seq + 1 == t.c.receive.next {
         t.c.marks.set(Marks::ACK_NOW);
         return;
     }
-    challenge(t);
+    challenge::challenge(t);
 }
 
 /// The connection is over, because of `error`.

@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Seq, delayed_ack, pacing, rate, recovery, sack, send_queue, window};
+use super::{Seq, delayed_ack, ecn, pacing, rate, recovery, sack, send_queue, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
 use crate::region::{FrameId, Frames, HEADROOM, Purpose, Tenure};
 use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
@@ -156,6 +156,7 @@ impl Turn<'_> {
         if let Run::GoesOn(template) = &self.run
             && options.is_none()
         {
+            let (flags, _) = ecn::outgoing(self.c, flags, true);
             if write_next(self.frames, self.c.path.via, template, frame, flags, seq).is_some() {
                 self.transmit(frame);
             }
@@ -184,6 +185,8 @@ impl Turn<'_> {
             None => &[],
         };
         let Some(meta) = self.frames.meta_mut(frame) else { return };
+        let is_new_data = meta.payload_len > 0 && !seq.is_before(self.c.send.next);
+        let (flags, service) = ecn::outgoing(self.c, flags, is_new_data);
         let (path, tuple) = (&self.c.path, &self.c.head.tuple);
         let headers = SegmentHeaders {
             mac_to: path.to,
@@ -197,7 +200,7 @@ impl Turn<'_> {
             flags,
             window,
             urgent: 0,
-            service: 0,
+            service,
             options,
             payload_len: meta.payload_len,
             payload_sum: meta.sum,

@@ -14,7 +14,7 @@ pub(super) use validation::{after_idle, note_use};
 use super::connection::{Connection, Marks};
 use super::recovery::Phase;
 use super::turn::Turn;
-use super::{Seq, pacing, rate};
+use super::{Seq, ecn, pacing, rate};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
@@ -191,6 +191,7 @@ pub(super) fn has_own_control(c: &Congestion) -> bool {
 /// The network is congested: a loss was seen, or ECN says so. Sets the threshold, and remembers what was before. How
 /// the window gets there is recovery's affair.
 pub(super) fn on_loss(t: &mut Turn<'_>) {
+    ecn::reduced(t.c);
     let moment = Moment::of(t);
     let c = &mut t.c.congestion;
     (c.prior_window, c.prior_threshold) = (c.window, c.threshold);

@@ -2,6 +2,7 @@
 //! flight that arrives, a part goes out, so that neither a burst nor a silence follows a loss.
 
 use super::{Phase, Progress};
+use crate::tcp::Seq;
 use crate::tcp::congestion;
 use crate::tcp::connection::Marks;
 use crate::tcp::turn::Turn;
@@ -56,10 +57,15 @@ pub(super) fn end(t: &mut Turn<'_>) {
 }
 
 /// ECN says that the network is congested (RFC 3168 6.1.2), or our own link does: the window is reduced once for what
-/// is outstanding now, though nothing is to be sent again. Nothing of it may be undone.
-pub(in crate::tcp) fn enter_cwr(t: &mut Turn<'_>) {
+/// is outstanding now, though nothing is to be sent again. Nothing of it may be undone. `ack` is what says so: beyond
+/// the end of the last reduction it speaks of what was sent since.
+pub(in crate::tcp) fn enter_cwr(t: &mut Turn<'_>, ack: Seq) {
     t.c.recovery.facts.set(super::Facts::WINDOW_STAYS);
-    if t.c.recovery.phase < Phase::CWR {
+    let is_over = t.c.recovery.phase == Phase::CWR && ack.is_after(t.c.recovery.until);
+    if is_over {
+        end(t);
+    }
+    if is_over || t.c.recovery.phase < Phase::CWR {
         t.c.marks.clear(Marks::MAY_UNDO);
         begin(t);
         t.c.recovery.phase = Phase::CWR;
