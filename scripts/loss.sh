@@ -67,7 +67,7 @@ raise_slot() {
 keep() { # VARIANT SIDE
     local namespace tries
     namespace=$(rig_of "$1")-$2
-    ip netns exec "$namespace" "$shunt" keeper --dev "$device" --memory 256M >"$scratch/keeper-$namespace.log" 2>&1 </dev/null &
+    ip netns exec "$namespace" "$shunt" keeper --dev "$device" --memory 256M --tcp "tcp_congestion_control=$congestion" >"$scratch/keeper-$namespace.log" 2>&1 </dev/null &
     for ((tries = 0; tries < 200; tries++)); do
         ! ip netns exec "$namespace" "$shunt" status >/dev/null 2>&1 || return 0
         sleep 0.05

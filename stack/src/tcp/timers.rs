@@ -85,12 +85,8 @@ fn resend_due(t: &mut Turn<'_>) {
         return;
     }
     t.counters.tcp_timeouts += 1;
-    if !patience::bears_another_timeout(t) {
-        return;
-    }
-    recovery::timed_out(t);
-    if t.c.timers.resending_since == 0 {
-        t.c.timers.resending_since = t.now;
+    if patience::bears_another_timeout(t) {
+        recovery::timed_out(t);
     }
 }
 

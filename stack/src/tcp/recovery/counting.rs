@@ -1,6 +1,6 @@
 //! A peer without SACK: duplicate ACKs are counted, each for a segment that has arrived (RFC 5681 3.2, RFC 6582).
 
-use super::scoreboard::{self, LOST, SACKED};
+use super::scoreboard::{self, LOST};
 use super::{Phase, Progress, rack};
 use crate::region::FrameId;
 use crate::tcp::turn::Turn;
@@ -47,23 +47,5 @@ pub(super) fn mark_lost(t: &mut Turn<'_>, progress: &mut Progress) {
     let first = FrameId(t.c.send.queue.first);
     if is_lost && t.frames.meta(first).is_some_and(|m| m.flags & LOST == 0) {
         scoreboard::mark_lost(t, first, progress);
-    }
-}
-
-/// RFC 6675 4, "IsLost", for SACK where RACK is switched off: a frame is lost when enough have arrived beyond it, and
-/// the first one when an ACK moved on but not to the end of the recovery.
-pub(super) fn mark_lost_by_threshold(t: &mut Turn<'_>, progress: &mut Progress) {
-    let (mut beyond, mut at) = (t.c.recovery.sacked, FrameId(t.c.send.queue.first));
-    let is_partial = progress.acked > 0 && t.c.recovery.phase == Phase::RECOVERY;
-    for nth in 0..t.c.send.queue.len {
-        let Some(meta) = t.frames.meta(at).copied().filter(|_| at != t.c.send.fresh) else { break };
-        if meta.flags & SACKED != 0 {
-            beyond = beyond.saturating_sub(1);
-        } else if beyond < u32::from(t.c.recovery.reordering) && !(is_partial && nth == 0) {
-            break;
-        } else if meta.flags & LOST == 0 {
-            scoreboard::mark_lost(t, at, progress);
-        }
-        at = FrameId(meta.link.next);
     }
 }

@@ -1,11 +1,13 @@
 //! A retransmission timeout, and finding out whether it was needless: RFC 5681 3.1, F-RTO (RFC 5682).
 
 use super::scoreboard::{self, SACKED};
-use super::{Facts, Phase, Progress, counting, rack, undo};
+use super::{Facts, Phase, Progress, counting, rack, timer, undo};
 use crate::region::FrameId;
 use crate::tcp::congestion;
 use crate::tcp::connection::Marks;
 use crate::tcp::turn::Turn;
+
+const RENEGING_WAIT: u64 = 10_000_000;
 
 /// Nothing was heard for a whole timeout: what is outstanding counts as lost, and is sent again as the window opens.
 pub(super) fn enter(t: &mut Turn<'_>) {
@@ -53,6 +55,19 @@ fn mark(t: &mut Turn<'_>, progress: &mut Progress) {
     }
     t.c.recovery.resend = first;
     t.c.recovery.cursor = FrameId::NONE;
+}
+
+/// LINUX: tcp_check_sack_reneging(): an ACK that moved on and stopped in front of what the peer has named before. It may
+/// be out of order, so the timeout comes soon, but not at once.
+pub(super) fn suspects_reneging(t: &mut Turn<'_>, progress: &mut Progress) -> bool {
+    let first = FrameId(t.c.send.queue.first);
+    if progress.acked == 0 || !t.frames.meta(first).is_some_and(|m| m.flags & SACKED != 0) {
+        return false;
+    }
+    let half = u64::from(t.c.rtt.smoothed / 16) * 1000;
+    timer::time_out_after(t, half.max(RENEGING_WAIT));
+    progress.is_waiting = true;
+    true
 }
 
 /// LINUX: tcp_enter_loss(): that it came to a timeout although much had arrived beyond the hole says that packets do not

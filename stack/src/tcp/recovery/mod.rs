@@ -163,6 +163,8 @@ const UNDO_NOT_COUNTED: u16 = u16::MAX;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     pub una_before: Seq,
+    /// Behind the last byte that the peer was known to have.
+    pub highest_before: Seq,
     /// Bytes.
     pub flight_before: u32,
     pub acked: u32,
@@ -196,7 +198,8 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn begin(t: &Turn<'_>) -> Self {
-        Self { una_before: t.c.send.una, flight_before: t.c.in_flight(), ..Self::default() }
+        let (una_before, highest_before) = (t.c.send.una, t.c.recovery.highest);
+        Self { una_before, highest_before, flight_before: t.c.in_flight(), ..Self::default() }
     }
 
     pub(super) fn of(t: &Turn<'_>, segment: &Segment) -> Self {
@@ -207,7 +210,7 @@ impl Progress {
     /// A frame that was never sent again has arrived.
     fn note_original(&mut self, t: &Turn<'_>, meta: &FrameMeta) {
         let start = Seq(meta.seq);
-        if start.is_before(t.c.recovery.highest) {
+        if start.is_before(self.highest_before) {
             self.overtaken = Some(self.overtaken.map_or(start, |lowest| lowest.earlier_of(start)));
         }
         self.original_arrived |= !scoreboard::end_of(meta).is_after(t.c.recovery.until);
@@ -321,7 +324,7 @@ fn is_dubious(t: &Turn<'_>, progress: &Progress) -> bool {
 
 /// LINUX: tcp_fastretrans_alert(), whose states these are.
 fn judge(t: &mut Turn<'_>, progress: &mut Progress) {
-    if leave(t, progress) {
+    if loss::suspects_reneging(t, progress) || leave(t, progress) {
         return;
     }
     match t.c.recovery.phase {
@@ -393,13 +396,13 @@ fn leave(t: &mut Turn<'_>, progress: &Progress) -> bool {
 }
 
 /// Marks what is lost.
+///
+/// LINUX: since 6.17 bit 1 of net.ipv4.tcp_recovery switches nothing: with SACK it is always RACK that tells.
 fn identify(t: &mut Turn<'_>, progress: &mut Progress) {
     if !scoreboard::is_selective(t) {
         counting::mark_lost(t, progress);
-    } else if t.head.sysctls.tcp_recovery & rack::DETECTION != 0 {
-        progress.is_waiting |= rack::mark_lost(t, progress);
     } else {
-        counting::mark_lost_by_threshold(t, progress);
+        progress.is_waiting |= rack::mark_lost(t, progress);
     }
 }
 

@@ -8,7 +8,6 @@ use crate::tcp::Seq;
 use crate::tcp::turn::Turn;
 
 /// net.ipv4.tcp_recovery.
-pub(super) const DETECTION: u32 = 1;
 const FIXED_WINDOW: u32 = 2;
 const NO_DUPLICATE_THRESHOLD: u32 = 4;
 /// LINUX: TCP_RACK_RECOVERY_THRESH; RFC 8985 6.2 step 4: "for 16 loss recoveries".
@@ -148,8 +147,8 @@ pub(super) fn note_count(t: &mut Turn<'_>, segments: u32) {
 
 /// RFC 6298 marks all as lost after a timeout.
 ///
-/// LINUX: tcp_timeout_mark_lost(): with RACK only the first frame and what is late by its measure; the rest was sent
+/// LINUX: tcp_timeout_mark_lost(): only the first frame and what is late by its measure; the rest was sent
 /// too recently to know.
 pub(super) fn is_recent(t: &Turn<'_>, meta: &FrameMeta) -> bool {
-    t.head.sysctls.tcp_recovery & DETECTION != 0 && !is_waiting(meta) && remaining(t, meta, 0).is_some()
+    !is_waiting(meta) && remaining(t, meta, 0).is_some()
 }

@@ -39,23 +39,29 @@ fn may_go(t: &mut Turn<'_>, len: u32) -> bool {
 
 /// False when the frame is still with the card from the last time, or nothing can be sent now.
 pub(super) fn resend(t: &mut Turn<'_>, frame: FrameId) -> bool {
-    let mss = t.c.send.mss;
     let Some(meta) = t.frames.meta(frame).copied() else { return false };
-    // LINUX: __tcp_retransmit_skb(): a peer that took back its window gets the first segment alone.
-    let is_beyond = !Seq(meta.seq).is_before(t.c.send.una + t.c.send.window);
-    if (is_beyond && Seq(meta.seq) != t.c.send.una) || !t.has_path() {
-        return false;
-    }
+    let Some(most) = room_for(t, Seq(meta.seq)).filter(|_| t.has_path()) else { return false };
     if meta.in_flight != 0 {
         t.c.timers.push = t.now + CARD_WAIT;
         return false;
     }
-    if meta.payload_len > mss && !send_queue::split(t, frame, mss) {
+    if meta.payload_len > most && !send_queue::split(t, frame, most) {
         return false;
     }
     t.send_queued(frame);
     note(t, frame);
     true
+}
+
+/// How much of the segment at `seq` may go.
+///
+/// LINUX: __tcp_retransmit_skb(): a peer that took its window back gets what fits; beyond that the first segment alone.
+fn room_for(t: &Turn<'_>, seq: Seq) -> Option<u16> {
+    let (edge, mss) = (t.c.send.una + t.c.send.window, t.c.send.mss);
+    if edge.is_after(seq) {
+        return Some(edge.since(seq).min(u32::from(mss)) as u16);
+    }
+    (seq == t.c.send.una).then_some(mss)
 }
 
 fn note(t: &mut Turn<'_>, frame: FrameId) {

@@ -7,6 +7,10 @@ use crate::tcp::connection::Marks;
 use crate::tcp::turn::Turn;
 use crate::tcp::{patience, rtt};
 
+/// LINUX: TCP_THIN_LINEAR_RETRIES, and the flight of a thin stream.
+const THIN_RETRIES: u8 = 6;
+const THIN_SEGMENTS: u32 = 4;
+
 /// When the retransmission timeout of what is outstanding ends: RFC 6298 5, from the last transmission of the oldest.
 pub(super) fn timeout_at(t: &Turn<'_>) -> u64 {
     let sent_at = t.frames.meta(FrameId(t.c.send.queue.first)).map_or(t.now, |m| m.sent_at);
@@ -38,6 +42,12 @@ pub(super) fn wait_for_reordering(t: &mut Turn<'_>, nanoseconds: u64) {
     t.c.marks.set(Marks::REORDERING);
     // LINUX: never later than the timeout.
     t.c.timers.resend = t.now + nanoseconds.min(rtt::timeout(&t.c.rtt));
+}
+
+/// The timeout comes so soon, whatever was waited for.
+pub(super) fn time_out_after(t: &mut Turn<'_>, nanoseconds: u64) {
+    t.c.marks.clear(Marks::TAIL_PROBE | Marks::REORDERING);
+    t.c.timers.resend = t.now + nanoseconds;
 }
 
 /// An ACK has told something of what is outstanding.
@@ -74,7 +84,22 @@ pub(in crate::tcp) fn due(t: &mut Turn<'_>) -> bool {
 
 /// The timeout has passed without an answer.
 pub(in crate::tcp) fn timed_out(t: &mut Turn<'_>) {
+    if t.c.timers.resending_since == 0 {
+        t.c.timers.resending_since = t.now;
+    }
     loss::enter(t);
-    rtt::back_off(&mut t.c.rtt);
+    back_off(t);
     restart(t);
+}
+
+/// RFC 6298 5.5: "RTO <- RTO * 2".
+///
+/// LINUX: net.ipv4.tcp_thin_linear_timeouts: a stream of few segments tries some times without backing off.
+fn back_off(t: &mut Turn<'_>) {
+    let r = &t.c.recovery;
+    let is_thin = r.order.len + r.sacked + r.waiting < THIN_SEGMENTS && t.c.congestion.threshold != u32::MAX;
+    let is_linear = t.head.sysctls.tcp_thin_linear_timeouts != 0 && is_thin;
+    if !is_linear || t.c.send.retries > THIN_RETRIES {
+        rtt::back_off(&mut t.c.rtt);
+    }
 }
