@@ -4,7 +4,7 @@
 //! and [`end_of_burst`] come from the pump. Each acts on one connection in a [`turn`]; what follows in other tables
 //! is settled there. The files, in the order of a connection's life: `handshake`; `listen`, `request`, `cookies`,
 //! `passive`; `input`, `ack`, `incoming`, `receive_queue`, `beyond`, `sack`, `window`; `send_queue`, `output`,
-//! `transmit`; `rtt`, `recovery`, `congestion`, `timers`; `close`, `timewait`, `reply`.
+//! `transmit`, `pacing`; `rtt`, `recovery`, `rate`, `congestion`, `timers`; `close`, `timewait`, `reply`.
 
 #![forbid(unsafe_code)]
 

@@ -454,6 +454,11 @@ fn change(settings: &mut Settings, option: &str, values: &[&str]) -> Result<(), 
         "TCP_SYNCNT" => settings.syn_count = value(0)?,
         "TCP_NOTSENT_LOWAT" => settings.not_sent_low_water = value(0)?,
         "SO_REUSEADDR" => settings.reuse_address = value(0)? as u8,
+        "TCP_CONGESTION" => {
+            let name = values.first().copied().unwrap_or("");
+            let unknown = || Stop::Wrong(format!("no algorithm is called {name}"));
+            settings.congestion = tcp::congestion::Choice::from_name(name).ok_or_else(unknown)?.0;
+        }
         _ => return Err(Stop::Wrong(format!("no option is called {option}"))),
     }
     Ok(())

@@ -127,6 +127,28 @@ fn bbr_keeps_the_link_busy_with_little_in_its_queue_and_rests_every_ten_seconds(
     }
 }
 
+/// What the program alone limited does not count as the path's bandwidth: when it has more to send again, the whole rate is
+/// there at once.
+#[test]
+fn bbr_remembers_the_bandwidth_over_a_time_with_little_to_send() {
+    let mut b = one_flow(deep(4), Choice::BBR);
+    b.run(3 * SECOND, |_| {});
+    b.pause(true);
+    b.run(2 * SECOND, |_| {});
+    assert_eq!(b.info(0).unacknowledged, 0);
+    for _ in 0..100 {
+        let client = b.flows[0].connection;
+        write(&mut b.sim, CLIENT, client, &[7; 5000]).unwrap();
+        b.run(50 * MILLISECOND, |_| {});
+    }
+    b.pause(false);
+    b.run(50 * MILLISECOND, |_| {});
+    let got = b.flows[0].got;
+    b.run(200 * MILLISECOND, |_| {});
+    let share = (b.flows[0].got - got) * 8 * 5 * 100 / link().rate;
+    assert!(share > 85, "{share} % of the link");
+}
+
 /// SO_MAX_PACING_RATE holds on average, and from millisecond to millisecond as far as the wheel of timers allows.
 #[test]
 fn a_pacing_rate_that_the_program_sets_is_kept() {

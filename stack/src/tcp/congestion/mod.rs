@@ -233,5 +233,8 @@ pub(super) fn check(c: &Connection) -> Result<(), &'static str> {
     if c.marks.has(Marks::PACED) && c.congestion.pacing_rate == 0 {
         return Err("output waits for a schedule that there is none of");
     }
+    if c.congestion.choice == Choice::BBR && !bbr::is_sound(&c.congestion) {
+        return Err("BBR's state is none that it has");
+    }
     Ok(())
 }

@@ -6,12 +6,14 @@ use crate::tcp::rtt;
 use crate::tcp::transmit::milliseconds;
 use crate::tcp::turn::Turn;
 
-/// Output is done for now; `is_limited` when it stopped at the congestion window.
+/// Output is done for now; `has_stopped` when it stopped at the congestion window.
 ///
-/// LINUX: tcp_cwnd_validate(): that the window was full is remembered for as long as this window lasts.
-pub(in crate::tcp) fn note_use(t: &mut Turn<'_>, is_limited: bool) {
+/// LINUX: tcp_cwnd_validate(): a window that is full is in use, whether or not there is more to send. That it was full is
+/// remembered for as long as this window lasts.
+pub(in crate::tcp) fn note_use(t: &mut Turn<'_>, has_stopped: bool) {
     let flight = t.c.in_flight();
     let c = &mut t.c.congestion;
+    let is_limited = has_stopped || flight.saturating_add(u32::from(t.c.send.mss)) > c.window;
     let was_limited = t.c.marks.has(Marks::CWND_LIMITED);
     if is_limited || !t.c.send.una.is_before(c.used_until) || (!was_limited && flight > c.used) {
         c.used = flight;

@@ -177,6 +177,16 @@ pub(super) fn is_resting(c: &Congestion) -> bool {
     bbr.mode == Mode::PROBE_RTT
 }
 
+/// Past the handshake there is a rate, and state and phase are among those that there are.
+pub(super) fn is_sound(c: &Congestion) -> bool {
+    let bbr: &Bbr = transmute_ref!(&c.private);
+    let filter_is_sorted = bbr.bandwidth.is_sorted();
+    c.pacing_rate > 0
+        && bbr.mode.0 <= Mode::PROBE_RTT.0
+        && usize::from(bbr.phase) < CYCLE.len()
+        && filter_is_sorted
+}
+
 impl Bbr {
     fn pipe_was_full(&self) -> bool {
         self.full_rounds >= FULL_ROUNDS

@@ -29,6 +29,10 @@ impl MaxFilter {
         self.values[0]
     }
 
+    pub(super) fn is_sorted(&self) -> bool {
+        self.values.is_sorted_by(|a, b| a >= b)
+    }
+
     pub(super) fn put(&mut self, value: u64) {
         let round = self.round;
         let age = |of: u32| round.wrapping_sub(of);
@@ -125,5 +129,9 @@ impl Bbr {
 
 /// Bytes that a bandwidth brings in so many microseconds.
 pub(super) fn in_time(bandwidth: u64, microseconds: u64) -> u64 {
+    // The usual case spares a division of 128 bits.
+    if let Some(product) = bandwidth.checked_mul(microseconds) {
+        return product / 1_000_000;
+    }
     (u128::from(bandwidth) * u128::from(microseconds) / 1_000_000).min(u128::from(u64::MAX)) as u64
 }
