@@ -209,6 +209,7 @@ impl Engine {
             "bind" => Ok("0".into()),
             "listen" => self.listen(fd, call.number(1)?, call.tuple.local_port),
             "connect" => self.connect(fd, call.tuple),
+            "send" if call.opens() => self.open_with_data(fd, call.number(1)?, call.tuple),
             "accept" => self.accept(fd, call.wanted),
             "setsockopt" => self.set(fd, &call.args[1..]),
             "write" | "send" => self.write(fd, call.number(1)?, call.arg(2)),
@@ -260,7 +261,8 @@ impl Engine {
                 socket::hold(&mut self.shard, SocketRef::Connection(h), PROCESS)?;
                 let open = Open { h, written: 0, read: 0, connecting: true };
                 self.sockets.insert(fd, Socket::Open(open));
-                Err(Error::InProgress.into())
+                // TCP_FASTOPEN_CONNECT: nothing is sent yet.
+                if tcp::is_deferred(&self.shard, h) { Ok("0".into()) } else { Err(Error::InProgress.into()) }
             }
             Some(Socket::Open(open)) if open.connecting => {
                 let outcome = socket::connect_outcome(&mut self.shard, open.h);
@@ -270,6 +272,19 @@ impl Engine {
             Some(Socket::Open(_)) => Err(Error::IsConnected.into()),
             _ => Err(Error::Invalid.into()),
         }
+    }
+
+    /// MSG_FASTOPEN.
+    fn open_with_data(&mut self, fd: u32, len: u32, tuple: Tuple) -> Outcome {
+        let Some(Socket::Fresh(settings)) = self.sockets.get(&fd) else {
+            return Err(Error::IsConnected.into());
+        };
+        let (settings, bytes) = (*settings, stream(1, len));
+        let (h, n) = tcp::connect_with_data(&mut self.shard, tuple, &settings, &mut &bytes[..], self.now)?;
+        socket::hold(&mut self.shard, SocketRef::Connection(h), PROCESS)?;
+        let open = Open { h, written: n as u32, read: 0, connecting: n == 0 };
+        self.sockets.insert(fd, Socket::Open(open));
+        if n == 0 { Err(Error::InProgress.into()) } else { Ok(n.to_string()) }
     }
 
     fn accept(&mut self, fd: u32, wanted: &str) -> Outcome {
@@ -301,6 +316,11 @@ impl Engine {
         let now = self.now;
         let Open { h, written, .. } = *self.open(fd)?;
         let bytes = stream(1 + written, len);
+        if tcp::is_deferred(&self.shard, h) {
+            let n = tcp::open_deferred(&mut self.shard, h, &mut &bytes[..], now)?;
+            self.open(fd)?.written = written.wrapping_add(n as u32);
+            return if n == 0 { Err(Error::InProgress.into()) } else { Ok(n.to_string()) };
+        }
         let more = flags.contains("MSG_MORE");
         let n = tcp::write(&mut self.shard, h, &mut &bytes[..], more, now)?;
         self.open(fd)?.written = written.wrapping_add(n as u32);
@@ -453,6 +473,11 @@ fn change(settings: &mut Settings, option: &str, values: &[&str]) -> Result<(), 
         "TCP_DEFER_ACCEPT" => settings.defer_accept = value(0)?,
         "TCP_SYNCNT" => settings.syn_count = value(0)?,
         "TCP_NOTSENT_LOWAT" => settings.not_sent_low_water = value(0)?,
+        "TCP_FASTOPEN" => settings.fast_open = value(0)?,
+        "TCP_FASTOPEN_CONNECT" => settings.fast_open_connect = value(0)? as u8,
+        "TCP_WINDOW_CLAMP" => settings.window_clamp = value(0)?,
+        "SO_OOBINLINE" => settings.urgent_inline = value(0)? as u8,
+        "SO_REUSEPORT" => settings.reuse_port = value(0)? as u8,
         "SO_REUSEADDR" => settings.reuse_address = value(0)? as u8,
         "TCP_CONGESTION" => {
             let name = values.first().copied().unwrap_or("");

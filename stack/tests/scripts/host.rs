@@ -56,9 +56,18 @@ impl Call<'_> {
         self.args.get(index).map_or("", String::as_str)
     }
 
+    /// Whether it opens a connection.
+    pub(crate) fn opens(&self) -> bool {
+        opens(self.name, self.args)
+    }
+
     pub(crate) fn number(&self, index: usize) -> Result<u32, String> {
         number(self.arg(index))
     }
+}
+
+pub(crate) fn opens(call: &str, args: &[String]) -> bool {
+    call == "connect" || args.iter().any(|a| a.contains("MSG_FASTOPEN"))
 }
 
 const ERRNOS: [(&str, i32); 24] = [

@@ -149,11 +149,7 @@ impl Kernel {
         port: u16,
         call: unsafe extern "C" fn(i32, *const libc::sockaddr, u32) -> i32,
     ) -> Result<i64, String> {
-        // SAFETY: all bit patterns are values of it.
-        let mut name: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-        name.sin_family = libc::AF_INET as u16;
-        name.sin_port = port.to_be();
-        name.sin_addr.s_addr = addr.to_be();
+        let name = name(addr, port);
         // SAFETY: the pointer and the length are those of the structure.
         Ok(unsafe { call(self.fd(fd)?, (&raw const name).cast(), size_of_val(&name) as u32) }.into())
     }
@@ -163,9 +159,29 @@ impl Kernel {
         let Some(socket) = self.sockets.get_mut(&name) else { return Err("no such socket".into()) };
         let bytes = stream(1 + socket.written, call.number(1)?);
         let flags = flags(call.arg(2)) | libc::MSG_NOSIGNAL;
+        if call.opens() {
+            return self.open_with_data(call, &bytes, flags);
+        }
         // SAFETY: the pointer and the length are those of the vector.
         let n = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
         socket.written = socket.written.wrapping_add(n.max(0) as u32);
+        Ok(answer(n as i64))
+    }
+
+    /// MSG_FASTOPEN.
+    fn open_with_data(&mut self, call: &Call<'_>, bytes: &[u8], flags: i32) -> Result<String, String> {
+        let (fd, tuple) = (call.number(0)?, call.tuple);
+        self.name_and(fd, tuple.local.0, tuple.local_port, libc::bind)?;
+        let to = name(tuple.remote.0, tuple.remote_port);
+        let len = size_of_val(&to) as u32;
+        let raw = self.fd(fd)?;
+        // SAFETY: the pointers and the lengths are those of the bytes and of the structure.
+        let n = unsafe {
+            libc::sendto(raw, bytes.as_ptr().cast(), bytes.len(), flags, (&raw const to).cast(), len)
+        };
+        if let Some(socket) = self.sockets.get_mut(&fd) {
+            socket.written = n.max(0) as u32;
+        }
         Ok(answer(n as i64))
     }
 
@@ -400,6 +416,15 @@ fn tun() -> Result<File, Error> {
         return Err(Error::last_os_error());
     }
     Ok(tun)
+}
+
+fn name(addr: u32, port: u16) -> libc::sockaddr_in {
+    // SAFETY: all bit patterns are values of it.
+    let mut name: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    name.sin_family = libc::AF_INET as u16;
+    name.sin_port = port.to_be();
+    name.sin_addr.s_addr = addr.to_be();
+    name
 }
 
 fn answer(result: i64) -> String {

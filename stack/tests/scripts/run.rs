@@ -1,7 +1,7 @@
 //! Plays a script.
 
 use crate::engine::Engine;
-use crate::host::{Call, Host};
+use crate::host::{Call, Host, opens};
 use crate::kernel::Kernel;
 use crate::packet::{self, Segment};
 use crate::script::{Action, Line, Script, Setting, When};
@@ -73,7 +73,7 @@ struct Setup {
 }
 
 fn setup(script: &Script) -> Result<Setup, String> {
-    let opens = script.lines.iter().any(|l| l.text.contains("connect"));
+    let opens = script.lines.iter().any(|l| l.text.contains("connect") || l.text.contains("MSG_FASTOPEN"));
     let mut setup =
         Setup { sizes: Sizes::tiny(), mtu: 1500, peer_isn: DEFAULT_PEER_ISN, local_isn: None, opens };
     for Setting { of, name, value } in &script.settings {
@@ -126,7 +126,7 @@ impl Player {
 
     fn call(&mut self, name: &str, args: &[String], result: &str) -> Result<(), String> {
         let flow = args.iter().map(String::as_str).find(|a| a.starts_with('@'));
-        let tuple = self.world.tuple_of(name, flow);
+        let tuple = self.world.tuple_of(opens(name, args), flow);
         let came = match (name, flow) {
             ("renew", Some(flow)) => {
                 self.world.renew(packet::number(flow.trim_start_matches('@'))? as u16);
@@ -142,7 +142,7 @@ impl Player {
     fn assert(&mut self, what: &str, relation: &str, value: &str) -> Result<(), String> {
         let (name, rest) = what.split_once('(').ok_or("what is to be looked at?")?;
         let (of, field) = rest.split_once(')').ok_or("a parenthesis is open")?;
-        let tuple = self.world.tuple_of("", Some(of));
+        let tuple = self.world.tuple_of(false, Some(of));
         let Some(came) = self.world.host.look(name, of, field.trim_start_matches('.'), &tuple)? else {
             return Ok(());
         };

@@ -200,10 +200,10 @@ impl World {
     }
 
     /// The connection that a call names.
-    pub(crate) fn tuple_of(&mut self, call: &str, name: Option<&str>) -> Tuple {
+    pub(crate) fn tuple_of(&mut self, opens: bool, name: Option<&str>) -> Tuple {
         let digits = name.and_then(|n| n.strip_prefix('@')).unwrap_or("1");
         let number = digits.parse().unwrap_or(1);
-        if call == "connect" {
+        if opens {
             let flow = Flow::new(ours(number), self.peer_isn);
             self.flows.entry(number).and_modify(|f| f.tuple = flow.tuple).or_insert(flow);
         }
