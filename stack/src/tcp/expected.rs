@@ -45,10 +45,32 @@ const VERSION_AND_LEN: u8 = 0x45;
 /// The lowest bits of the second byte of the IP header.
 const ECN: u8 = 3;
 
-/// Takes a packet for the connection that the last one was for, if its headers are laid out as usual. False: nothing is
-/// done, and it is to be taken apart slowly.
+/// Takes a packet for an established connection, if its headers are laid out as usual. False: nothing is done, and it is
+/// to be taken apart slowly.
 #[inline]
 pub(crate) fn take(s: &mut Shard, frame: FrameId, now: u64) -> bool {
+    take_recent(s, frame, now) || take_other(s, frame, now)
+}
+
+/// Takes the packet if it is for another connection than the last one was for.
+#[inline(never)]
+fn take_other(s: &mut Shard, frame: FrameId, now: u64) -> bool {
+    let packet = s.frames.packet(frame);
+    let Ok((front, _)) = Front::ref_from_prefix(packet) else { return false };
+    if !is_usual(front, packet.len()) {
+        return false;
+    }
+    let tuple = tuple(front);
+    match s.flow(&tuple) {
+        Some(Entry::Connection(h)) if h != s.after.recent => s.after.recent = h,
+        _ => return false,
+    }
+    take_recent(s, frame, now)
+}
+
+/// Takes the packet if it is for the connection that the last one was for.
+#[inline(always)]
+fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> bool {
     let h = s.after.recent;
     let Some(c) = s.connections.get_mut(h) else { return false };
     let Some((meta, front, len)) = look(&s.frames, &s.net, c, frame) else { return false };
