@@ -4,8 +4,9 @@ use super::connection::{Marks, Sending};
 use super::recovery::Progress;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, challenge, close, congestion, ecn, readiness, recovery, rtt, tuning};
+use super::{Seq, State, challenge, close, congestion, ecn, info, readiness, recovery, rtt, tuning};
 use crate::region::FrameId;
+use crate::wire::Flags;
 
 /// False: the segment is to be dropped.
 pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
@@ -28,6 +29,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
         return true;
     }
     (t.c.send.probes, t.c.probing.soft_error) = (0, 0);
+    let known = t.c.tally.delivered;
     let window_moved = update_window(t, segment);
     recovery::take_blocks(t, segment, &mut progress);
     if !t.c.has_outstanding() {
@@ -43,6 +45,10 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
         judge(t, segment, &mut progress);
     } else {
         advance(t, segment, &mut progress);
+    }
+    if segment.flags.has(Flags::ECE) {
+        let newly = t.c.tally.delivered.wrapping_sub(known);
+        t.c.tally.delivered_marked = t.c.tally.delivered_marked.wrapping_add(newly);
     }
     true
 }
@@ -88,6 +94,7 @@ fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
     progress.acked = segment.ack.since(t.c.send.una);
     release_until(t, segment.ack, progress);
     t.c.send.una = segment.ack;
+    info::note_acked(t, progress.acked);
     t.c.timers.resending_since = 0;
     t.c.send.retries = 0;
     judge(t, segment, progress);

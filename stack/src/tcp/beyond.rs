@@ -117,6 +117,7 @@ pub(super) fn insert(t: &mut Turn<'_>, segment: &Segment, fit: Fit) {
     if len == 0 {
         return;
     }
+    t.c.tally.beyond = t.c.tally.beyond.wrapping_add(1);
     let (mut start, mut end) = (segment.seq, segment.seq + len);
     let before = find(t.c, t.frames, start);
     if let Some(run) = before

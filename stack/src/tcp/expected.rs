@@ -85,6 +85,7 @@ fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> bool {
     note_headers(c, &s.head.sysctls, front, len, now);
     receive_queue::enqueue(c, h, &mut s.frames, frame, payload, len);
     incoming::advance(c, u32::from(len));
+    c.tally.arrived(len, now);
     if !c.marks.has(Marks::TOUCHED) {
         input::touch(s, h, now);
     }

@@ -326,6 +326,11 @@ pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32
     t.c.timers.resend = 0;
     t.c.timers.resending_since = 0;
     t.c.send.retries = 0;
+    t.c.tally.delivered = 1;
+    if !t.c.marks.has(Marks::PASSIVE) {
+        // LINUX: the SYN counts.
+        t.c.tally.bytes_acked = 1;
+    }
     keep_alive::set(t);
     tuning::begin(t);
     t.announce(readiness::WRITABLE);

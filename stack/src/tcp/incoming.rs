@@ -138,5 +138,6 @@ pub(super) fn arrived(t: &mut Turn<'_>, bytes: u32, fin_follows: bool) -> Seq {
 pub(super) fn advance(c: &mut Connection, bytes: u32) {
     c.receive.next += bytes;
     c.receive.unread = c.receive.unread.saturating_add(bytes);
+    c.tally.bytes_received = c.tally.bytes_received.wrapping_add(u64::from(bytes));
     c.news |= readiness::READABLE as u16;
 }

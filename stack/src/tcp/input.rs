@@ -118,6 +118,7 @@ fn arrive(s: &mut Shard, segment: &Segment, now: u64) {
 pub(super) fn to_connection(s: &mut Shard, h: Handle<Connection>, segment: &Segment, now: u64) {
     let Some(mut t) = turn::begin(s, h, now) else { return };
     t.c.timers.last_received = now;
+    t.c.tally.arrived(segment.len, now);
     process(&mut t, segment);
     if !t.c.marks.has(Marks::TOUCHED) {
         touch(s, h, now);

@@ -3,7 +3,7 @@
 use super::connection::Marks;
 use super::transmit::{DEFAULT_MSS, Run};
 use super::turn::Turn;
-use super::{State, congestion, delayed_ack, handshake, pacing, rate, recovery, rtt, send_queue};
+use super::{State, congestion, delayed_ack, handshake, info, pacing, rate, recovery, rtt, send_queue};
 use crate::region::FrameId;
 use crate::wire::Flags;
 
@@ -30,6 +30,7 @@ pub(super) fn run(t: &mut Turn<'_>) {
         State::FIN_WAIT_2 | State::TIME_WAIT => delayed_ack::acknowledge_if_due(t),
         _ => {}
     }
+    info::note_limit(t);
 }
 
 fn has_something(t: &Turn<'_>) -> bool {
@@ -207,6 +208,7 @@ fn send_fin(t: &mut Turn<'_>) -> Stop {
 /// While something is outstanding the timer waits for its acknowledgement; while the window alone holds us up, it
 /// waits to probe it.
 fn set_timer(t: &mut Turn<'_>, stop: Stop) {
+    t.c.tally.stopped_at_window = u8::from(stop == Stop::Window);
     let timeout = rtt::timeout(&t.c.rtt);
     if t.c.has_outstanding() {
         if t.c.timers.resend == 0 {

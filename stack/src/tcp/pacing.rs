@@ -5,7 +5,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Connection, congestion};
+use super::{Connection, Sysctls, congestion};
 use crate::region::TICK_SHIFT;
 
 /// How far behind the schedule may be caught up with: a deadline is rounded up to a tick, and set one ahead at least.
@@ -45,12 +45,24 @@ pub(super) fn set_rate(t: &mut Turn<'_>) {
         c.pacing_rate = 0;
         return;
     }
-    let sysctls = &t.head.sysctls;
-    let in_slow_start = c.window < c.threshold / 2;
+    t.c.congestion.pacing_rate = by_window(t.c, &t.head.sysctls).clamp(1, most);
+}
+
+fn by_window(c: &Connection, sysctls: &Sysctls) -> u64 {
+    let window = c.congestion.window;
+    let in_slow_start = window < c.congestion.threshold / 2;
     let percent = if in_slow_start { sysctls.tcp_pacing_ss_ratio } else { sysctls.tcp_pacing_ca_ratio };
-    let round_trip = u64::from(t.c.rtt.smoothed / 8).max(1);
-    let rate = u64::from(c.window) * 1_000_000 / round_trip * u64::from(percent) / 100;
-    c.pacing_rate = rate.clamp(1, most);
+    let round_trip = u64::from(c.rtt.smoothed / 8).max(1);
+    u64::from(window) * 1_000_000 / round_trip * u64::from(percent) / 100
+}
+
+/// Bytes a second for those who ask: the rate of the schedule, or what it would be if there was one.
+pub(super) fn rate(c: &Connection, sysctls: &Sysctls) -> u64 {
+    match c.congestion.pacing_rate {
+        0 if c.rtt.smoothed == 0 => u64::MAX,
+        0 => by_window(c, sysctls),
+        rate => rate,
+    }
 }
 
 /// When output may go on that the schedule has stopped; 0 for none.

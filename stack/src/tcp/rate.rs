@@ -76,6 +76,7 @@ pub(super) fn on_sent(t: &mut Turn<'_>, frame: FrameId) {
 
 /// The peer is now known to have this frame, as it was last sent, and was not before.
 pub(super) fn on_delivered(t: &mut Turn<'_>, frame: FrameId) {
+    t.c.tally.delivered = t.c.tally.delivered.wrapping_add(1);
     let Some(meta) = t.frames.meta(frame) else { return };
     if meta.sent_at == 0 || meta.sent_at < t.noted.sent_at {
         return;

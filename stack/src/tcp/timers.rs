@@ -3,7 +3,7 @@
 use super::connection::Marks;
 use super::turn::{self, Turn};
 use super::{
-    Connection, State, close, delayed_ack, fast_open, handshake, keep_alive, output, pacing, patience,
+    Connection, State, close, delayed_ack, fast_open, handshake, info, keep_alive, output, pacing, patience,
     readiness, recovery, send_queue,
 };
 use crate::region::Handle;
@@ -86,6 +86,7 @@ fn resend_due(t: &mut Turn<'_>) {
     }
     t.counters.tcp_timeouts += 1;
     if patience::bears_another_timeout(t) {
+        info::note_timeout(t);
         recovery::timed_out(t);
     }
 }

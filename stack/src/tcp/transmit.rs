@@ -146,6 +146,7 @@ impl Turn<'_> {
             meta.transmissions = meta.transmissions.saturating_add(1);
             debug_assert_eq!(meta.tenure, Tenure::SENDING);
             let len = u32::from(meta.payload_len);
+            self.c.tally.data_out = self.c.tally.data_out.wrapping_add(u32::from(len > 0));
             pacing::on_sent(self, len);
             recovery::on_sent(self, frame);
         }

@@ -33,6 +33,7 @@ impl Turn<'_> {
     /// Queues the packet of `frame`.
     pub(super) fn transmit(&mut self, frame: FrameId) {
         self.counters.tcp_segments_out += 1;
+        self.c.tally.segments_out = self.c.tally.segments_out.wrapping_add(1);
         self.outbox.put(&mut self.head.outbox, self.frames, frame);
     }
 

@@ -15,6 +15,7 @@ mod peer;
 mod reuse_port;
 mod sack;
 mod segments;
+mod tcp_info;
 mod tracing;
 mod transfer;
 mod transitions;
