@@ -2,7 +2,9 @@
 
 use stack::control::Ask;
 use stack::ip::net::Addr;
+use stack::shard::Shard;
 use stack::socket::{self, Endpoint, Placement, Reason, SocketRef};
+use stack::tcp::Settings;
 
 use crate::address::Raw;
 use crate::blocking::{Wait, wait};
@@ -23,11 +25,18 @@ fn to_kernel(fd: i32, raw: &Raw) -> Outcome {
 /// connect() on an undecided socket.
 pub(crate) fn first(fd: i32, undecided: Undecided, raw: &Raw) -> Outcome {
     let entry = Entry::Undecided(undecided);
-    match begin(fd, undecided, raw) {
+    let opened = begin(fd, undecided, raw, |s, bound, remote, settings, now| {
+        socket::connect(s, bound, remote, settings, now)
+    });
+    match opened {
         Ok(place) => {
             decide_ours(fd, entry, Entry::Connection(place));
-            let socket = SocketRef::Connection(connection(place));
-            if with_socket(place, socket, |socket| socket.nonblocking != 0)? {
+            let answers_at_once = turn_at(place, |s, _| {
+                let handle = connection(place);
+                let waits = s.connections.get(handle).is_none_or(|c| c.socket.nonblocking == 0);
+                !waits && !stack::tcp::is_deferred(s, handle)
+            })?;
+            if answers_at_once {
                 // LINUX: never finished at once, even if the peer's answer is here already.
                 return Err(Errno::INPROGRESS);
             }
@@ -44,7 +53,7 @@ pub(crate) fn first(fd: i32, undecided: Undecided, raw: &Raw) -> Outcome {
     }
 }
 
-enum Declined {
+pub(crate) enum Declined {
     /// The kernel's from now on.
     To(&'static str),
     /// The kernel will refuse the call itself; the socket stays what it is.
@@ -52,7 +61,13 @@ enum Declined {
     Failed(Errno),
 }
 
-fn begin(fd: i32, undecided: Undecided, raw: &Raw) -> Result<Place, Declined> {
+/// `open` is what makes the connection once it is clear that it may be ours.
+pub(crate) fn begin(
+    fd: i32,
+    undecided: Undecided,
+    raw: &Raw,
+    open: impl FnOnce(&mut Shard, Option<Endpoint>, Endpoint, &Settings, u64) -> Result<Placement, stack::Error>,
+) -> Result<Place, Declined> {
     let family = i32::from(u16::from_ne_bytes([raw.bytes[0], raw.bytes[1]]));
     let expected = if undecided.ipv6 { libc::AF_INET6 } else { libc::AF_INET };
     if family != expected {
@@ -86,7 +101,7 @@ fn begin(fd: i32, undecided: Undecided, raw: &Raw) -> Result<Place, Declined> {
         _ => None,
     };
     let shadow = if undecided.has_options { settings::read(fd) } else { settings::untouched(fd) };
-    let opened = turn(0, |s, now| match socket::connect(s, bound, remote, &shadow.settings, now) {
+    let opened = turn(0, |s, now| match open(s, bound, remote, &shadow.settings, now) {
         Ok(Placement::Ours(connection)) => {
             let socket = SocketRef::Connection(connection);
             if let Err(error) = socket::hold(s, socket, stack.me) {
@@ -153,7 +168,7 @@ fn forget(fd: i32, connection: Entry, undecided: Entry) {
 
 /// `unfinished` is what a call that does not wait answers while the attempt goes on. A failed attempt leaves
 /// the socket as it was before: `undecided`.
-fn conclude(fd: i32, undecided: Entry, place: Place, unfinished: Errno) -> Outcome {
+pub(crate) fn conclude(fd: i32, undecided: Entry, place: Place, unfinished: Errno) -> Outcome {
     let socket = SocketRef::Connection(connection(place));
     let (blocking, timeout) =
         with_socket(place, socket, |socket| (socket.nonblocking == 0, socket.send_timeout))?;

@@ -18,6 +18,7 @@ mod environment;
 mod epoll;
 mod errno;
 mod exec;
+mod fast_open;
 mod fds;
 mod heap;
 mod hooks;

@@ -8,6 +8,7 @@ use stack::socket::{Sink, SocketRef, Source};
 use stack::tcp;
 
 use crate::blocking::{Wait, attempt};
+use crate::fast_open;
 use crate::fds::Place;
 use crate::kernel::{self, Errno, Outcome};
 use crate::signals::{EndedBy, Mark};
@@ -19,6 +20,8 @@ struct Manner {
     blocking: bool,
     /// SO_RCVTIMEO or SO_SNDTIMEO, 0 for none.
     timeout: u64,
+    /// It waits for the first bytes to open with (TCP_FASTOPEN_CONNECT).
+    deferred: bool,
 }
 
 /// Bytes moved by one try, and how many the socket wants to have moved before a call returns.
@@ -41,14 +44,15 @@ enum Try {
 }
 
 fn manner(s: &Shard, socket: SocketRef, flags: c_int, direction: Direction) -> Manner {
-    let Some(socket) = s.socket(socket) else { return Manner { blocking: false, timeout: 0 } };
-    Manner {
-        blocking: socket.nonblocking == 0 && flags & libc::MSG_DONTWAIT == 0,
-        timeout: match direction {
-            Direction::In => socket.receive_timeout,
-            Direction::Out => socket.send_timeout,
-        },
-    }
+    let Some(common) = s.socket(socket) else {
+        return Manner { blocking: false, timeout: 0, deferred: false };
+    };
+    let (timeout, deferred) = match (direction, socket) {
+        (Direction::Out, SocketRef::Connection(c)) => (common.send_timeout, tcp::is_deferred(s, c)),
+        (Direction::Out, _) => (common.send_timeout, false),
+        (Direction::In, _) => (common.receive_timeout, false),
+    };
+    Manner { blocking: common.nonblocking == 0 && flags & libc::MSG_DONTWAIT == 0, timeout, deferred }
 }
 
 /// The waiting of one call: begun when the call begins, for the case that it has to wait.
@@ -180,6 +184,24 @@ pub(crate) fn send(place: Place, from: &mut impl Source, flags: c_int) -> Outcom
                 return Err(error);
             }
             Try::Blocked(manner) => {
+                if manner.deferred {
+                    total += fast_open::open_deferred(place, from)?;
+                    if !manner.blocking {
+                        return if total > 0 { Ok(total) } else { Err(Errno::INPROGRESS) };
+                    }
+                    // LINUX: a call that waits does so until the connection is there.
+                    let is_over = |s: &mut Entered<'_>, _| is_writable(s, place).then_some(());
+                    match patience.attempt(place, libc::EPOLLOUT, &manner, is_over) {
+                        Err(_) if total > 0 => return Ok(total),
+                        other => other?,
+                    }
+                    turn_at(place, |s, _| fast_open::outcome(s, place))??;
+                    if from.remaining() == 0 {
+                        return Ok(total);
+                    }
+                    outcome = try_send(place, from, more, flags)?;
+                    continue;
+                }
                 if !manner.blocking {
                     return if total > 0 { Ok(total) } else { Err(Errno::AGAIN) };
                 }

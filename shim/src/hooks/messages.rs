@@ -3,12 +3,13 @@
 use core::ffi::{c_int, c_uint};
 use core::sync::atomic::Ordering;
 
+use crate::address::Raw;
 use crate::kernel::{self, Errno, Outcome};
 use crate::turn::now;
 use crate::user_buffers::Buffers;
 use crate::{passing, startup, stream, thread, user_memory};
 
-use super::transfer::{Way, opens_with_data, transfer, way};
+use super::transfer::{Way, opens_with_data, send_first, transfer, way};
 use crate::fds::Place;
 
 pub(super) unsafe fn recvmsg(fd: c_int, message: *mut libc::msghdr, flags: c_int) -> Outcome {
@@ -53,7 +54,19 @@ fn pieces_of(header: &libc::msghdr) -> Result<Buffers, Errno> {
 }
 
 pub(super) unsafe fn sendmsg(fd: c_int, message: *const libc::msghdr, flags: c_int) -> Outcome {
-    opens_with_data(fd, flags);
+    if flags & libc::MSG_FASTOPEN != 0 {
+        let header = match user_memory::read(message) {
+            Ok(header) => header,
+            Err(error) => return Err(error),
+        };
+        let open = || {
+            let raw = Raw::from_program(header.msg_name, header.msg_namelen as usize)?;
+            Ok((raw, pieces_of(&header)?))
+        };
+        if let Some(outcome) = send_first(fd, flags, header.msg_name.is_null(), open) {
+            return outcome;
+        }
+    }
     let passes = startup::stack().is_some() && has_control(message) && !is_borrowed();
     if passes {
         passing::lend(message);

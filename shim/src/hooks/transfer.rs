@@ -5,8 +5,8 @@ use core::ffi::{c_int, c_void};
 use crate::address::Raw;
 use crate::fds::{Entry, Place};
 use crate::kernel::{self, Errno, Outcome};
-use crate::stream;
 use crate::user_buffers::Buffers;
+use crate::{fast_open, stream};
 
 use super::descriptors::entry;
 
@@ -206,11 +206,36 @@ pub(super) unsafe fn sendto(
         }
         stream::send(place, &mut buffers, flags)
     };
-    opens_with_data(fd, flags);
+    if flags & libc::MSG_FASTOPEN != 0 {
+        let open = || {
+            let raw = Raw::from_program(address.cast(), address_length as usize)?;
+            Ok((raw, Buffers::one(buffer, length)?))
+        };
+        if let Some(outcome) = send_first(fd, flags, address.is_null(), open) {
+            return outcome;
+        }
+    }
     transfer!(fd, ours, SYS_sendto, [buffer, length, flags, address, address_length])
 }
 
-/// MSG_FASTOPEN makes the kernel connect: the socket is its own from then on.
+/// MSG_FASTOPEN: connects and sends. None: what follows is the kernel's, or an ordinary send.
+pub(super) fn send_first(
+    fd: c_int,
+    flags: c_int,
+    is_without_address: bool,
+    open: impl FnOnce() -> Result<(Raw, Buffers), Errno>,
+) -> Option<Outcome> {
+    match entry(fd) {
+        Entry::Undecided(undecided) if !is_without_address => match open() {
+            Ok((raw, mut buffers)) => fast_open::first(fd, undecided, &raw, &mut buffers, flags),
+            Err(error) => Some(Err(error)),
+        },
+        Entry::Connection(place) => fast_open::again(place).map(Err),
+        _ => None,
+    }
+}
+
+/// Several messages with MSG_FASTOPEN: the kernel connects, and the socket is its own from then on.
 pub(super) fn opens_with_data(fd: c_int, flags: c_int) {
     if flags & libc::MSG_FASTOPEN != 0
         && let undecided @ Entry::Undecided(_) = entry(fd)

@@ -1,6 +1,6 @@
 //! The calls that are more than one TCP operation: where a connection goes, what a second connect() answers, names.
 
-use super::{Socket, SocketRef};
+use super::{Socket, SocketRef, Source};
 use crate::Error;
 use crate::ip::net::{Addr, VIA_LOOPBACK};
 use crate::region::Handle;
@@ -55,6 +55,34 @@ pub fn connect(
     settings: &Settings,
     now: u64,
 ) -> Result<Placement, Error> {
+    place(s, bound, remote, now, |s, tuple| tcp::connect(s, tuple, settings, now))
+}
+
+/// MSG_FASTOPEN: the same with the first bytes of `from`, and how many of them went with the SYN.
+pub fn connect_with_data(
+    s: &mut Shard,
+    bound: Option<Endpoint>,
+    remote: Endpoint,
+    settings: &Settings,
+    from: &mut impl Source,
+    now: u64,
+) -> Result<(Placement, usize), Error> {
+    let mut taken = 0;
+    let placement = place(s, bound, remote, now, |s, tuple| {
+        let (connection, count) = tcp::connect_with_data(s, tuple, settings, from, now)?;
+        taken = count;
+        Ok(connection)
+    })?;
+    Ok((placement, taken))
+}
+
+fn place(
+    s: &mut Shard,
+    bound: Option<Endpoint>,
+    remote: Endpoint,
+    now: u64,
+    open: impl FnOnce(&mut Shard, Tuple) -> Result<Handle<Connection>, Error>,
+) -> Result<Placement, Error> {
     let source = match source(s, bound.map(|b| b.0), remote) {
         Ok(source) => source,
         Err(reason) => return Ok(Placement::Kernel(reason)),
@@ -70,7 +98,7 @@ pub fn connect(
             None => return Ok(Placement::Kernel(Reason::Ports)),
         },
     };
-    match tcp::connect(s, tuple(port), settings, now) {
+    match open(s, tuple(port)) {
         Ok(connection) => Ok(Placement::Ours(connection)),
         Err(Error::NoBuffers) => Ok(Placement::Kernel(Reason::Full)),
         Err(error) => Err(error),
