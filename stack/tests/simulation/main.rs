@@ -12,6 +12,7 @@ mod lifecycle;
 mod listening;
 mod network;
 mod peer;
+mod recovery;
 mod reuse_port;
 mod sack;
 mod segments;
