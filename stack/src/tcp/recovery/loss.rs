@@ -16,8 +16,9 @@ pub(super) fn enter(t: &mut Turn<'_>) {
     // RFC 5681 3.1: "when a TCP sender detects segment loss using the retransmission timer and the given segment has
     // already been retransmitted [...] the value of ssthresh is held constant".
     let was = t.c.recovery.phase;
+    let is_repeated = t.c.send.retries > 1;
     let is_first = was <= Phase::DISORDER || !t.c.recovery.until.is_after(t.c.send.una);
-    let is_first = is_first || (was == Phase::LOSS && t.c.rtt.backoff == 0);
+    let is_first = is_first || (was == Phase::LOSS && !is_repeated);
     congestion::on_timeout(t, is_first);
     if is_first {
         t.c.recovery.facts.clear(Facts::WINDOW_STAYS);
@@ -29,7 +30,7 @@ pub(super) fn enter(t: &mut Turn<'_>) {
     t.c.recovery.until = t.c.send.next;
     t.c.marks.clear(Marks::PROBE_OUT);
     // RFC 5682 2.1 step 1, and not while an earlier recovery may confuse it.
-    let is_tried = t.head.sysctls.tcp_frto != 0 && (was < Phase::RECOVERY || t.c.rtt.backoff > 0);
+    let is_tried = t.head.sysctls.tcp_frto != 0 && (was < Phase::RECOVERY || is_repeated);
     t.c.recovery.facts.clear(Facts::NEW_FIRST);
     t.c.recovery.facts.assign(Facts::FRTO, is_tried);
 }

@@ -297,7 +297,7 @@ pub(super) fn on_ack(t: &mut Turn<'_>, progress: &mut Progress, round_trip: Opti
     if is_dubious(t, progress) {
         judge(t, progress);
     }
-    if (progress.acked > 0 || progress.sacked) && !progress.is_waiting {
+    if !progress.is_waiting && (progress.acked > 0 || timer::is_sacked_in_time(t, progress)) {
         timer::after_ack(t);
     }
     report(t, progress, round_trip);

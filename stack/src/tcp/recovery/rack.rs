@@ -23,14 +23,8 @@ pub(in crate::tcp) fn is_sent_after(at: u64, end: Seq, other_at: u64, other_end:
 /// The peer has the segment: the newest of those that it has decides which of the others are late.
 pub(super) fn advance(t: &mut Turn<'_>, meta: &FrameMeta, progress: &Progress) {
     let round_trip = (t.now.saturating_sub(meta.sent_at) / 1000).min(u64::from(u32::MAX)) as u32;
-    if meta.transmissions > 1 {
-        // RFC 8985 6.2 step 2: what acknowledges an earlier transmission says nothing about the last one. "If the ACK's
-        // timestamp echo is before Segment.xmit_ts" it does, and so it does within less than the shortest round trip.
-        let echoes_earlier =
-            progress.echo.is_some_and(|echo| (echo.wrapping_sub(t.timestamp_of(meta.sent_at)) as i32) < 0);
-        if echoes_earlier || round_trip < t.c.rtt.smallest {
-            return;
-        }
+    if meta.transmissions > 1 && (round_trip < t.c.rtt.smallest || answers_earlier(t, meta, progress)) {
+        return;
     }
     let r = &mut t.c.recovery;
     r.facts.set(Facts::ADVANCED);
@@ -39,6 +33,15 @@ pub(super) fn advance(t: &mut Turn<'_>, meta: &FrameMeta, progress: &Progress) {
     if is_sent_after(meta.sent_at, end, r.newest_sent_at, r.newest_end) {
         (r.newest_sent_at, r.newest_end) = (meta.sent_at, end);
     }
+}
+
+/// RFC 8985 6.2 step 2: what acknowledges an earlier transmission says nothing about the last one. It does so "if the
+/// ACK's timestamp echo is before Segment.xmit_ts"; or within less than the shortest round trip.
+///
+/// LINUX: of what SACK names the echo says nothing: it is that of what came last before the hole.
+fn answers_earlier(t: &Turn<'_>, meta: &FrameMeta, progress: &Progress) -> bool {
+    let is_before = |echo: u32| (echo.wrapping_sub(t.timestamp_of(meta.sent_at)) as i32) < 0;
+    progress.acked > 0 && progress.echo.is_some_and(is_before)
 }
 
 /// RFC 8985 6.2 step 4: how long, in microseconds, a segment may be late before it is lost.

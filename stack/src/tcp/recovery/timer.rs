@@ -1,7 +1,7 @@
 //! What the timer of a connection with something outstanding waits for: a timeout, a tail loss probe, or the end of the
 //! time in which packets may overtake each other. One deadline serves all, as only the earliest matters.
 
-use super::{loss, rack, tail_probe};
+use super::{Progress, loss, rack, tail_probe};
 use crate::region::FrameId;
 use crate::tcp::connection::Marks;
 use crate::tcp::turn::Turn;
@@ -48,6 +48,15 @@ pub(super) fn wait_for_reordering(t: &mut Turn<'_>, nanoseconds: u64) {
 pub(super) fn time_out_after(t: &mut Turn<'_>, nanoseconds: u64) {
     t.c.marks.clear(Marks::TAIL_PROBE | Marks::REORDERING);
     t.c.timers.resend = t.now + nanoseconds;
+}
+
+/// LINUX: tcp_clean_rtx_queue(): what SACK names puts the timeout off only if it was sent before the oldest was sent last;
+/// otherwise a repetition that is lost would be waited for as long as anything new arrives.
+pub(super) fn is_sacked_in_time(t: &Turn<'_>, progress: &Progress) -> bool {
+    let oldest = t.frames.meta(FrameId(t.c.send.queue.first));
+    progress.sacked
+        && progress.oldest_sacked_at != 0
+        && oldest.is_some_and(|m| progress.oldest_sacked_at < m.sent_at)
 }
 
 /// An ACK has told something of what is outstanding.
