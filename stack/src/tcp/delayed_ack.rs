@@ -81,6 +81,13 @@ pub(super) fn on_segment(c: &mut Connection, sysctls: &Sysctls, len: u16, is_mar
     }
 }
 
+/// The peer's FIN has come.
+///
+/// LINUX: tcp_fin(): a program that reads the end mostly closes soon, and its own FIN carries the ACK.
+pub(super) fn expect_reply(c: &mut Connection, sysctls: &Sysctls) {
+    c.acking.replies = c.acking.replies.max(threshold(sysctls));
+}
+
 /// The first segment, or one that came late after the last.
 fn after_pause(c: &mut Connection, since: u32) {
     let limit = timeout(c);

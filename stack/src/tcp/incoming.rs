@@ -107,7 +107,12 @@ fn after_the_end(t: &mut Turn<'_>, segment: &Segment) {
 pub(super) fn fin(t: &mut Turn<'_>) {
     t.c.receive.next += 1;
     t.c.receive.edge = t.c.receive.edge.later_of(t.c.receive.next);
-    t.c.marks.set(Marks::FIN_RECEIVED | Marks::ACK_NOW);
+    t.c.marks.set(Marks::FIN_RECEIVED);
+    if t.c.state == State::ESTABLISHED {
+        delayed_ack::expect_reply(t.c, &t.head.sysctls);
+    } else {
+        t.c.marks.set(Marks::ACK_NOW);
+    }
     t.announce(readiness::READABLE | readiness::RDHUP);
     let fin_is_acknowledged = t.c.fin_is_sent() && !t.c.has_outstanding();
     t.enter(match t.c.state {

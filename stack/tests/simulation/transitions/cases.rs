@@ -1,6 +1,6 @@
 //! How a connection gets into each state, and what can happen to it there.
 
-use crate::harness::SECOND;
+use crate::harness::{MILLISECOND, SECOND};
 use crate::peer::*;
 use stack::region::Handle;
 use stack::socket::{self, How, SocketRef};
@@ -105,6 +105,8 @@ impl Case {
         }
         self.peer.ack = self.acked;
         self.peer.send(flags, b"");
+        // An ACK that is delayed belongs to what came.
+        self.peer.wait(50 * MILLISECOND);
         self.note_sent();
         self
     }
@@ -113,6 +115,8 @@ impl Case {
     fn peer_sends_without_ack(mut self, flags: u8) -> Self {
         self.peer.ack = self.acked;
         self.peer.send(flags, b"");
+        // An ACK that is delayed belongs to what came.
+        self.peer.wait(50 * MILLISECOND);
         self.note_sent();
         self
     }

@@ -45,7 +45,7 @@ pub(super) fn says(event: &str, column: usize) -> Option<&'static str> {
 
 /// Why we do otherwise: events, states, reason.
 #[rustfmt::skip]
-const REASONS: [(&str, &str, &str); 14] = [
+const REASONS: [(&str, &str, &str); 16] = [
     ("connect", "LISTEN", "LINUX: EISCONN; a socket that listens is no other"),
     ("shutdown", "LISTEN", "LINUX: inet_shutdown(): SHUT_WR is nothing to a listener"),
     ("abort", "LISTEN", "a listener is closed"),
@@ -56,6 +56,8 @@ const REASONS: [(&str, &str, &str); 14] = [
     ("shutdown|close", "SYN_RECEIVED*", "LINUX: tcp_shutdown(): the FIN waits until the connection is established"),
     ("abort", "SYN_RECEIVED* ESTABLISHED FIN_WAIT_1 FIN_WAIT_2 CLOSE_WAIT", "LINUX: tcp_send_active_reset(): the reset has an ACK"),
     ("SYN|SYN, old|SYN+ACK|data, old|data behind window|RST in the window", "SYN_RECEIVED*", "the SYN+ACK is that ACK, and may have been lost"),
+    ("FIN", "ESTABLISHED", "LINUX: tcp_fin(): the ACK is delayed, for the program's FIN may carry it"),
+    ("FIN, ACK of all", "SYN_RECEIVED SYN_RECEIVED* ESTABLISHED", "LINUX: tcp_fin(): the ACK is delayed, for the program's FIN may carry it"),
     ("abort", "TIME_WAIT", "LINUX: inet_timewait_sock: no program holds it any more"),
     ("data|data beyond a hole", "TIME_WAIT", "LINUX: tcp_timewait_state_process(): whatever has bytes is answered"),
     ("no flags", "TIME_WAIT", "LINUX: tcp_timewait_state_process(): whatever has bytes is answered"),
