@@ -61,6 +61,7 @@ pub(crate) fn read(fd: i32) -> Shadow {
         user_timeout: tcp(libc::TCP_USER_TIMEOUT),
         defer_accept: tcp(libc::TCP_DEFER_ACCEPT),
         syn_count: set(tcp(libc::TCP_SYNCNT), namespace.tcp_syn_retries),
+        urgent_inline: (socket(libc::SO_OOBINLINE) != 0).into(),
         service: number(fd, libc::IPPROTO_IP, libc::IP_TOS).unwrap_or(0) as u8,
         not_sent_low_water: not_sent(tcp(libc::TCP_NOTSENT_LOWAT)),
         congestion: congestion(fd),
@@ -155,6 +156,7 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
         (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => into.not_sent_low_water = not_sent(value),
         (libc::IPPROTO_TCP, libc::TCP_MAXSEG) => into.max_segment = value,
         (libc::IPPROTO_IP, libc::IP_TOS) => into.service = value as u8,
+        (libc::SOL_SOCKET, libc::SO_OOBINLINE) => into.urgent_inline = on,
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => into.keep_alive = on,
         (libc::IPPROTO_TCP, libc::TCP_FASTOPEN) => into.fast_open = value,
         (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => into.fast_open_connect = on,
@@ -199,6 +201,7 @@ pub(crate) fn number_of(settings: &Settings, level: c_int, name: c_int) -> Optio
             return unless(settings.not_sent_low_water, default.not_sent_low_water);
         }
         (libc::IPPROTO_IP, libc::IP_TOS) => settings.service.into(),
+        (libc::SOL_SOCKET, libc::SO_OOBINLINE) => settings.urgent_inline.into(),
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keep_alive.into(),
         (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT) => settings.fast_open_connect.into(),
         (libc::IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE) => settings.fast_open_without_cookie.into(),

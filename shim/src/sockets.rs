@@ -117,6 +117,19 @@ pub(crate) fn is_nonblocking(entry: Entry) -> bool {
         .unwrap_or(false)
 }
 
+/// SIOCATMARK.
+pub(crate) fn is_at_mark(place: Place) -> Result<bool, Errno> {
+    turn_at(place, |s, _| {
+        s.pump();
+        let connection = connection(place);
+        if s.connections.get(connection).is_none() {
+            Err(Errno::BADF)
+        } else {
+            Ok(tcp::at_mark(s, connection))
+        }
+    })?
+}
+
 /// FIONREAD, or SIOCOUTQ.
 pub(crate) fn queued(place: Place, unread: bool) -> Result<i32, Errno> {
     let count = turn_at(place, |s, _| {

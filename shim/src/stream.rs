@@ -24,10 +24,12 @@ struct Manner {
     deferred: bool,
 }
 
-/// Bytes moved by one try, and how many the socket wants to have moved before a call returns.
+/// Bytes moved by one try, and how many the socket wants to have moved before a call returns: none more at the mark of
+/// urgent data.
 struct Moved {
     count: usize,
     low_water: usize,
+    is_at_mark: bool,
 }
 
 enum Direction {
@@ -95,9 +97,8 @@ impl Patience {
 
 /// recv() and all its forms.
 pub(crate) fn receive(place: Place, to: &mut impl Sink, flags: c_int) -> Outcome {
-    // LINUX: there is no urgent data to be had; with SO_OOBINLINE, or none sent, this is EINVAL.
     if flags & libc::MSG_OOB != 0 {
-        return Err(Errno::INVAL);
+        return receive_urgent(place, to, flags);
     }
     if flags & libc::MSG_ERRQUEUE != 0 {
         return Err(Errno::AGAIN);
@@ -112,9 +113,9 @@ pub(crate) fn receive(place: Place, to: &mut impl Sink, flags: c_int) -> Outcome
         outcome = match outcome {
             // The end of the stream.
             Try::Done(Moved { count: 0, .. }) => return Ok(total),
-            Try::Done(Moved { count, low_water }) => {
+            Try::Done(Moved { count, low_water, is_at_mark }) => {
                 total += count;
-                let is_enough = peek || (!wants_all && total >= low_water);
+                let is_enough = peek || is_at_mark || (!wants_all && total >= low_water);
                 if is_enough || to.room() == 0 {
                     return Ok(total);
                 }
@@ -135,6 +136,14 @@ pub(crate) fn receive(place: Place, to: &mut impl Sink, flags: c_int) -> Outcome
     }
 }
 
+/// The urgent byte; LINUX: this never waits.
+fn receive_urgent(place: Place, to: &mut impl Sink, flags: c_int) -> Outcome {
+    turn_at(place, |s, _| {
+        s.pump();
+        tcp::read_urgent(s, connection(place), to, flags & libc::MSG_PEEK != 0).map_err(errno)
+    })?
+}
+
 /// What is there is taken at once; only if nothing is, the card is asked.
 fn try_receive(place: Place, to: &mut impl Sink, peek: bool, flags: c_int) -> Result<Try, Errno> {
     turn_at(place, |s, now| {
@@ -153,7 +162,8 @@ fn take(s: &mut Entered<'_>, place: Place, to: &mut impl Sink, peek: bool, now: 
     match tcp::read(s, connection, to, peek, now) {
         Ok(count) => {
             let low_water = s.connections.get(connection).map_or(1, |c| c.settings.receive_low_water);
-            Some(Try::Done(Moved { count, low_water: low_water as usize }))
+            let is_at_mark = tcp::at_mark(s, connection);
+            Some(Try::Done(Moved { count, low_water: low_water as usize, is_at_mark }))
         }
         Err(stack::Error::Again) => None,
         Err(error) => Some(Try::Failed(errno(error))),
@@ -162,11 +172,9 @@ fn take(s: &mut Entered<'_>, place: Place, to: &mut impl Sink, peek: bool, now: 
 
 /// send() and all its forms.
 pub(crate) fn send(place: Place, from: &mut impl Source, flags: c_int) -> Outcome {
-    // LINUX: urgent data is sent as ordinary data that is pointed at. We do not point: a gap.
-    let more = flags & libc::MSG_MORE != 0;
     let mut patience = Patience::begin();
     let mut total = 0;
-    let mut outcome = try_send(place, from, more, flags)?;
+    let mut outcome = try_send(place, from, flags)?;
     loop {
         outcome = match outcome {
             Try::Done(Moved { count, .. }) => {
@@ -174,7 +182,7 @@ pub(crate) fn send(place: Place, from: &mut impl Source, flags: c_int) -> Outcom
                 if from.remaining() == 0 || count == 0 {
                     return Ok(total);
                 }
-                try_send(place, from, more, flags)?
+                try_send(place, from, flags)?
             }
             Try::Failed(_) if total > 0 => return Ok(total),
             Try::Failed(error) => {
@@ -199,7 +207,7 @@ pub(crate) fn send(place: Place, from: &mut impl Source, flags: c_int) -> Outcom
                     if from.remaining() == 0 {
                         return Ok(total);
                     }
-                    outcome = try_send(place, from, more, flags)?;
+                    outcome = try_send(place, from, flags)?;
                     continue;
                 }
                 if !manner.blocking {
@@ -207,7 +215,7 @@ pub(crate) fn send(place: Place, from: &mut impl Source, flags: c_int) -> Outcom
                 }
                 // LINUX: not for every byte of room, but when a good part is free.
                 let put = |s: &mut Entered<'_>, now| {
-                    if is_writable(s, place) { put(s, place, from, more, now) } else { None }
+                    if is_writable(s, place) { put(s, place, from, flags, now) } else { None }
                 };
                 match patience.attempt(place, libc::EPOLLOUT, &manner, put) {
                     Ok(outcome) => outcome,
@@ -218,12 +226,12 @@ pub(crate) fn send(place: Place, from: &mut impl Source, flags: c_int) -> Outcom
     }
 }
 
-fn try_send(place: Place, from: &mut impl Source, more: bool, flags: c_int) -> Result<Try, Errno> {
+fn try_send(place: Place, from: &mut impl Source, flags: c_int) -> Result<Try, Errno> {
     turn_at(place, |s, now| {
-        let written = put(s, place, from, more, now).or_else(|| {
+        let written = put(s, place, from, flags, now).or_else(|| {
             // Acknowledgements may have come that make room.
             s.pump();
-            put(s, place, from, more, now)
+            put(s, place, from, flags, now)
         });
         let socket = SocketRef::Connection(connection(place));
         written.unwrap_or_else(|| Try::Blocked(manner(s, socket, flags, Direction::Out)))
@@ -237,9 +245,15 @@ fn is_writable(s: &Shard, place: Place) -> bool {
 }
 
 /// None while there is no room.
-fn put(s: &mut Entered<'_>, place: Place, from: &mut impl Source, more: bool, now: u64) -> Option<Try> {
-    match tcp::write(s, connection(place), from, more, now) {
-        Ok(count) => Some(Try::Done(Moved { count, low_water: 0 })),
+fn put(s: &mut Entered<'_>, place: Place, from: &mut impl Source, flags: c_int, now: u64) -> Option<Try> {
+    let (connection, more) = (connection(place), flags & libc::MSG_MORE != 0);
+    let written = if flags & libc::MSG_OOB != 0 {
+        tcp::write_urgent(s, connection, from, more, now)
+    } else {
+        tcp::write(s, connection, from, more, now)
+    };
+    match written {
+        Ok(count) => Some(Try::Done(Moved { count, low_water: 0, is_at_mark: false })),
         Err(stack::Error::Again) => None,
         Err(error) => Some(Try::Failed(errno(error))),
     }

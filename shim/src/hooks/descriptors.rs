@@ -7,6 +7,9 @@ use crate::fds::{self, Entry, Undecided};
 use crate::kernel::{self, Errno, Outcome};
 use crate::{errno, own, sockets, thread, user_memory};
 
+/// Of the kernel's headers; libc's names have no place for it.
+const SIOCATMARK: libc::c_ulong = 0x8905;
+
 /// What `fd` is to this caller: a child of vfork has only kernel descriptors.
 #[inline(always)]
 pub(crate) fn entry(fd: c_int) -> Entry {
@@ -191,8 +194,19 @@ pub(super) fn control(fd: c_int, request: usize, argument: usize) -> Outcome {
             let count = sockets::queued(place, request as u32 as libc::c_ulong == libc::FIONREAD)?;
             user_memory::write(argument as *mut c_int, &count).map(|()| 0)
         }
+        (Entry::Connection(place), SIOCATMARK) => {
+            let is_at_mark = c_int::from(sockets::is_at_mark(place)?);
+            user_memory::write(argument as *mut c_int, &is_at_mark).map(|()| 0)
+        }
         _ => raw(),
     }
+}
+
+/// glibc asks the kernel by itself.
+pub(super) unsafe fn sockatmark(fd: c_int) -> Outcome {
+    let mut is_at_mark: c_int = 0;
+    control(fd, SIOCATMARK as usize, (&raw mut is_at_mark) as usize)?;
+    Ok(is_at_mark as usize)
 }
 
 /// `syscall`: what a program asks for by number goes the way of its function.

@@ -40,7 +40,7 @@ fn receive(place: Place, message: *mut libc::msghdr, flags: c_int) -> Outcome {
     let received = stream::receive(place, &mut buffers, flags)?;
     header.msg_namelen = 0;
     header.msg_controllen = 0;
-    header.msg_flags = flags & libc::MSG_CMSG_CLOEXEC;
+    header.msg_flags = flags & (libc::MSG_CMSG_CLOEXEC | libc::MSG_OOB);
     user_memory::write(message, &header)?;
     Ok(received)
 }

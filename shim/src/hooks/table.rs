@@ -98,6 +98,7 @@ hooks! {
     glibc __recvfrom_chk(fd: c_int, buffer: *mut c_void, length: usize, room: usize, flags: c_int,
         address: AddressRoom, address_length: LengthRoom) -> isize = transfer::recvfrom_checked;
 
+    glibc sockatmark(fd: c_int) -> c_int = descriptors::sockatmark;
     libc close(fd: c_int) -> c_int = descriptors::close, also __close;
     libc close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int = descriptors::close_range;
     glibc closefrom(first: c_int) -> () = descriptors::closefrom;

@@ -100,6 +100,8 @@ counters! {
     tcp_keep_alive_probes,
     /// Challenge ACKs (RFC 5961).
     tcp_challenge_acks,
+    /// Urgent pointers that told something new.
+    tcp_urgent,
     /// Segments that came through a congested queue (ECN).
     tcp_congestion_marks,
     /// Connections that we opened.

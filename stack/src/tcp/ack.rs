@@ -4,7 +4,7 @@ use super::connection::{Marks, Sending};
 use super::recovery::Progress;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, challenge, close, congestion, ecn, info, readiness, recovery, rtt, tuning};
+use super::{Seq, State, challenge, close, congestion, ecn, info, readiness, recovery, rtt, tuning, urgent};
 use crate::region::FrameId;
 use crate::wire::Flags;
 
@@ -95,6 +95,7 @@ fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
     release_until(t, segment.ack, progress);
     t.c.send.una = segment.ack;
     info::note_acked(t, progress.acked);
+    urgent::on_ack(t.c);
     t.c.timers.resending_since = 0;
     t.c.send.retries = 0;
     judge(t, segment, progress);

@@ -1,7 +1,8 @@
 //! Reading and writing.
 
 use super::connection::{Connection, Marks};
-use super::{State, delayed_ack, output, receive_queue, send_queue, tuning, turn, window};
+use super::urgent::Condition;
+use super::{State, delayed_ack, output, receive_queue, send_queue, tuning, turn, urgent, window};
 use crate::Error;
 use crate::region::Handle;
 use crate::shard::Shard;
@@ -17,6 +18,32 @@ pub fn write(
     more: bool,
     now: u64,
 ) -> Result<usize, Error> {
+    put(s, c, from, Flags { more, urgent: false }, now)
+}
+
+/// As [`write`], with MSG_OOB: the last byte taken is urgent.
+pub fn write_urgent(
+    s: &mut Shard,
+    c: Handle<Connection>,
+    from: &mut impl Source,
+    more: bool,
+    now: u64,
+) -> Result<usize, Error> {
+    put(s, c, from, Flags { more, urgent: true }, now)
+}
+
+struct Flags {
+    more: bool,
+    urgent: bool,
+}
+
+fn put(
+    s: &mut Shard,
+    c: Handle<Connection>,
+    from: &mut impl Source,
+    flags: Flags,
+    now: u64,
+) -> Result<usize, Error> {
     let mut t = turn::begin(s, c, now).ok_or(Error::BadDescriptor)?;
     may_write(t.c)?;
     if from.remaining() == 0 {
@@ -25,7 +52,10 @@ pub fn write(
     let taken = send_queue::fill(&mut t, from);
     if let Ok(n) = taken {
         t.counters.bytes_sent += n as u64;
-        if more {
+        if flags.urgent {
+            urgent::mark_end(&mut t);
+        }
+        if flags.more {
             t.c.marks.set(Marks::MORE);
         } else {
             t.c.marks.clear(Marks::MORE);
@@ -66,8 +96,12 @@ pub fn read(
     if to.room() == 0 {
         return Ok(0);
     }
-    let (copied, failed) =
-        if peek { receive_queue::peek(t.c, t.frames, to) } else { receive_queue::take(t.c, t.frames, to) };
+    let outcome = match (t.c.urgent.state, peek) {
+        (Condition::NONE, true) => Some(receive_queue::peek(t.c, t.frames, to, 0)),
+        (Condition::NONE, false) => Some(receive_queue::take(t.c, t.frames, to)),
+        _ => urgent::read(t.c, t.frames, to, peek),
+    };
+    let (copied, failed) = outcome.unwrap_or_default();
     if !peek {
         t.counters.bytes_received += copied as u64;
         tuning::on_read(&mut t);
@@ -75,6 +109,9 @@ pub fn read(
             delayed_ack::acknowledge(&mut t);
             turn::settle(s, c, now);
         }
+    }
+    if outcome.is_none() {
+        return s.connections.get_mut(c).map_or(Err(Error::BadDescriptor), nothing_to_read);
     }
     if copied == 0 && failed { Err(Error::Fault) } else { Ok(copied) }
 }
@@ -92,7 +129,7 @@ fn nothing_to_read(c: &mut Connection) -> Result<usize, Error> {
 
 /// Bytes received and not read (FIONREAD).
 pub fn unread(s: &Shard, c: Handle<Connection>) -> usize {
-    s.connections.get(c).map_or(0, |c| c.receive.unread as usize)
+    s.connections.get(c).map_or(0, |c| urgent::unread(c) as usize)
 }
 
 /// Bytes written and not acknowledged (SIOCOUTQ).

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Marks};
 use super::listen::AcceptLinks;
-use super::{Seq, State, beyond, congestion, fast_open, orphans, recovery, request, reuse_port};
+use super::{Seq, State, beyond, congestion, fast_open, orphans, recovery, request, reuse_port, urgent};
 use crate::region::{FrameId, Frames, Handle, List, Tenure};
 use crate::shard::{Entry, Shard};
 
@@ -102,6 +102,9 @@ fn receiving(frames: &mut Frames, h: Handle<Connection>, c: &Connection) -> Resu
         (before, is_first) = (end, false);
         Ok(())
     })?;
+    if !urgent::check(c) {
+        return Err("the urgent mark is not where it can be");
+    }
     if !beyond::check(c, frames) {
         return Err("the runs beyond holes are not those of the frames");
     }

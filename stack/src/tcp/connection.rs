@@ -33,13 +33,13 @@ pub struct Connection {
     pub(super) timestamp_offset: u32,
     pub(super) send: Sending,
     pub(super) receive: Receiving,
+    pub(super) urgent: Urgent,
     pub(super) rtt: RoundTrip,
     pub(super) congestion: Congestion,
     pub(super) recovery: Recovery,
     pub(super) delivery: Delivery,
     pub(super) acking: Acking,
     pub(super) tuning: Tuning,
-    pub(super) urgent: Urgent,
     pub(super) probing: Probing,
     pub(super) tally: Tally,
     pub path: Path,
@@ -113,7 +113,7 @@ pub(super) struct Receiving {
     pub mss: u16,
     /// Shift of the windows that we announce.
     pub scale: u8,
-    pub pad: [u8; 5],
+    pub pad: u8,
 }
 
 /// Deadlines in nanoseconds; 0 for none. The entry's one timer is armed for the earliest.

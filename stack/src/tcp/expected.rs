@@ -7,6 +7,7 @@ use super::input;
 use super::receive_queue::{self, SMALL};
 use super::segment::Segment;
 use super::transmit::milliseconds;
+use super::urgent::Condition;
 use super::{Seq, State, Sysctls, Tuple, delayed_ack, incoming, tuning};
 use crate::ip::net::{Addr, Net};
 use crate::region::{FrameId, FrameMeta, Frames};
@@ -176,6 +177,7 @@ fn is_next(c: &Connection, front: &Front, len: u16) -> bool {
         && u32::from(len) <= c.receive_window()
         && (len > SMALL || r.queue.is_empty())
         && r.beyond.is_empty()
+        && c.urgent.state == Condition::NONE
         && !tuning::is_sample(c, len, timestamps.echo.get())
 }
 

@@ -4,7 +4,10 @@ use super::connection::Marks;
 use super::paws::{self, Verdict};
 use super::segment::Segment;
 use super::turn::{self, Turn};
-use super::{Connection, Seq, State, Tuple, ack, challenge, handshake, incoming, listen, readiness, request, timewait};
+use super::{
+    Connection, Seq, State, Tuple, ack, challenge, handshake, incoming, listen, readiness, request, timewait,
+    urgent,
+};
 use crate::Error;
 use crate::ip::net::{Addr, Net, VIA_LOOPBACK};
 use crate::region::{FrameId, Handle};
@@ -12,7 +15,6 @@ use crate::shard::{Entry, Shard};
 use crate::wire::headers::TCP_LEN;
 use crate::wire::{Flags, Protocol, TcpHeader, checksum, options};
 use zerocopy::FromBytes;
-
 
 /// Takes one TCP packet that IP has looked through.
 pub(crate) fn receive(s: &mut Shard, frame: FrameId, from: Datagram, now: u64) {
@@ -181,8 +183,10 @@ fn in_other_states(t: &mut Turn<'_>, segment: &Segment) {
     if !ack::process(t, segment) || t.c.state.is_closed() {
         return;
     }
+    urgent::on_pointer(t, segment);
     if segment.len > 0 || segment.flags.has(Flags::FIN) {
         incoming::process(t, segment);
+        urgent::on_arrival(t);
     }
 }
 

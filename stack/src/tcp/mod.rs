@@ -62,7 +62,7 @@ mod unreachable;
 mod urgent;
 mod window;
 
-pub use calls::{read, unacknowledged, unread, write};
+pub use calls::{read, unacknowledged, unread, write, write_urgent};
 pub use challenge::Challenges;
 pub use check::check;
 pub use connection::Connection;
@@ -78,6 +78,7 @@ pub use settings::Settings;
 pub use state::State;
 pub use sysctl::{Row, Sysctls};
 pub use trace::{Change, Trace};
+pub use urgent::{at_mark, read_urgent};
 pub(crate) use unreachable::{Unreachable, unreachable};
 
 use crate::Error;

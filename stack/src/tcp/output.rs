@@ -171,7 +171,8 @@ fn window_allows_part(t: &Turn<'_>, room: u32) -> bool {
 
 /// Nagle (RFC 9293 3.7.4) as Minshall refined it: a partial segment waits while another partial one is outstanding.
 fn partial_may_go(t: &mut Turn<'_>) -> bool {
-    if t.c.marks.has(Marks::FIN_QUEUED) {
+    // LINUX: tcp_nagle_test(): what is urgent does not wait.
+    if t.c.marks.has(Marks::FIN_QUEUED) || t.c.urgent.is_sending != 0 {
         return true;
     }
     if t.c.settings.cork != 0 || t.c.marks.has(Marks::MORE) {

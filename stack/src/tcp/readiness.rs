@@ -1,9 +1,10 @@
 //! What a program can do without waiting, in EPOLL bits.
 
 use super::connection::{Connection, Marks};
-use super::{State, Sysctls, fast_open, send_queue};
+use super::{State, Sysctls, fast_open, send_queue, urgent};
 
 const IN: u32 = 0x001;
+pub(super) const PRI: u32 = 0x002;
 const OUT: u32 = 0x004;
 pub(super) const ERR: u32 = 0x008;
 pub(super) const HUP: u32 = 0x010;
@@ -26,8 +27,13 @@ pub(super) fn of(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> u32 {
         bits |= READABLE | RDHUP;
     }
     if !c.state.is_opening() || c.is_open_early() {
-        if c.receive.unread >= c.settings.receive_low_water.max(1) {
+        // LINUX: a byte that is not in line does not count.
+        let hidden = u32::from(urgent::hides_next(c));
+        if c.receive.unread >= c.settings.receive_low_water.max(1).saturating_add(hidden) {
             bits |= READABLE;
+        }
+        if urgent::is_here(c) {
+            bits |= PRI;
         }
         if write_shut || is_writable(c, chunk_size, sysctls) {
             bits |= WRITABLE;

@@ -74,18 +74,21 @@ pub(super) fn coalesce(frames: &mut Frames, last: FrameId, from: FrameId, payloa
     true
 }
 
-/// Copies bytes to the program without taking them. The bytes copied, and whether its memory failed.
-pub(super) fn peek(c: &Connection, frames: &Frames, to: &mut impl Sink) -> (usize, bool) {
+/// Copies bytes to the program without taking them, but for the first `skip`. The bytes copied, and whether its memory
+/// failed.
+pub(super) fn peek(c: &Connection, frames: &Frames, to: &mut impl Sink, mut skip: usize) -> (usize, bool) {
     let (mut at, mut copied) = (FrameId(c.receive.queue.first), 0);
     for _ in 0..c.receive.queue.len {
         let payload = frames.payload(at);
-        let Some(part) = payload.get(..payload.len().min(to.room())) else { break };
-        if part.is_empty() {
+        let skipped = skip.min(payload.len());
+        skip -= skipped;
+        let wanted = (payload.len() - skipped).min(to.room());
+        if to.room() == 0 {
             break;
         }
-        let taken = to.put(part);
+        let taken = to.put(payload.get(skipped..skipped + wanted).unwrap_or(&[]));
         copied += taken;
-        if taken < part.len() {
+        if taken < wanted {
             return (copied, true);
         }
         at = FrameId(frames.meta(at).map_or(0, |m| m.link.next));

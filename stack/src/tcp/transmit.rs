@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Seq, delayed_ack, ecn, pacing, rate, recovery, sack, send_queue, window};
+use super::{Seq, delayed_ack, ecn, pacing, rate, recovery, sack, send_queue, urgent, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
 use crate::region::{FrameId, Frames, HEADROOM, Purpose, Tenure};
 use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
@@ -188,6 +188,8 @@ impl Turn<'_> {
         let Some(meta) = self.frames.meta_mut(frame) else { return };
         let is_new_data = meta.payload_len > 0 && !seq.is_before(self.c.send.next);
         let (flags, service) = ecn::outgoing(self.c, flags, is_new_data);
+        let urgent = urgent::pointer(self.c, seq);
+        let flags = if urgent.is_some() { flags | Flags::URG } else { flags };
         let (path, tuple) = (&self.c.path, &self.c.head.tuple);
         let headers = SegmentHeaders {
             mac_to: path.to,
@@ -200,7 +202,7 @@ impl Turn<'_> {
             ack: if acks { self.c.receive.next.0 } else { 0 },
             flags,
             window,
-            urgent: 0,
+            urgent: urgent.unwrap_or(0),
             service,
             options,
             payload_len: meta.payload_len,
@@ -217,6 +219,7 @@ impl Turn<'_> {
         }
         if let Run::Begun = self.run
             && acks
+            && self.c.urgent.is_sending == 0
         {
             self.run = Template::of(&headers).map_or(Run::No, Run::GoesOn);
         }

@@ -322,7 +322,8 @@ impl Engine {
             return if n == 0 { Err(Error::InProgress.into()) } else { Ok(n.to_string()) };
         }
         let more = flags.contains("MSG_MORE");
-        let n = tcp::write(&mut self.shard, h, &mut &bytes[..], more, now)?;
+        let put = if flags.contains("MSG_OOB") { tcp::write_urgent } else { tcp::write };
+        let n = put(&mut self.shard, h, &mut &bytes[..], more, now)?;
         self.open(fd)?.written = written.wrapping_add(n as u32);
         Ok(n.to_string())
     }
@@ -332,8 +333,13 @@ impl Engine {
         let Open { h, read, .. } = *self.open(fd)?;
         let mut buffer = vec![0; len as usize];
         let peek = flags.contains("MSG_PEEK");
-        let n = tcp::read(&mut self.shard, h, &mut &mut buffer[..], peek, now)?;
-        if !peek {
+        let urgent = flags.contains("MSG_OOB");
+        let n = if urgent {
+            tcp::read_urgent(&mut self.shard, h, &mut &mut buffer[..], peek)?
+        } else {
+            tcp::read(&mut self.shard, h, &mut &mut buffer[..], peek, now)?
+        };
+        if !peek && !urgent {
             self.open(fd)?.read = read.wrapping_add(n as u32);
         }
         Ok(judge_bytes(1 + read, &buffer[..n], wanted)?)
