@@ -26,6 +26,7 @@ pub(crate) struct Shadow {
 pub(crate) fn read(fd: i32) -> Shadow {
     let socket = |name| number(fd, libc::SOL_SOCKET, name).unwrap_or(0);
     let tcp = |name| number(fd, libc::IPPROTO_TCP, name).unwrap_or(0);
+    let ip = |name| number(fd, libc::IPPROTO_IP, name).unwrap_or(0);
     let default = Settings::default();
     // What differs from the namespace's default the program has set: it is not to grow by itself.
     let [send_buffer, receive_buffer] = [socket(libc::SO_SNDBUF), socket(libc::SO_RCVBUF)];
@@ -62,9 +63,13 @@ pub(crate) fn read(fd: i32) -> Shadow {
         defer_accept: tcp(libc::TCP_DEFER_ACCEPT),
         syn_count: set(tcp(libc::TCP_SYNCNT), namespace.tcp_syn_retries),
         urgent_inline: (socket(libc::SO_OOBINLINE) != 0).into(),
-        service: number(fd, libc::IPPROTO_IP, libc::IP_TOS).unwrap_or(0) as u8,
+        service: ip(libc::IP_TOS) as u8,
         not_sent_low_water: not_sent(tcp(libc::TCP_NOTSENT_LOWAT)),
-        congestion: congestion(fd),
+        congestion: set(congestion(fd).into(), namespace.tcp_congestion_control) as u8,
+        linger2: linger2(tcp(libc::TCP_LINGER2), namespace.tcp_fin_timeout),
+        max_pacing_rate: pacing_rate(fd),
+        mtu_discovery: ip(libc::IP_MTU_DISCOVER) as u8,
+        reports_errors: (ip(libc::IP_RECVERR) != 0).into(),
         ..default
     };
     Shadow {
@@ -93,6 +98,19 @@ fn timeout(fd: i32, name: c_int) -> u64 {
 /// LINUX: 0 stands for the system's default, which is no limit.
 fn not_sent(value: u32) -> u32 {
     if value == 0 { Settings::default().not_sent_low_water } else { value }
+}
+
+/// TCP_LINGER2 as the shadow shows it: seconds, or below zero for none.
+fn linger2(shown: u32, default: u32) -> i32 {
+    if shown == default { 0 } else { shown as i32 }
+}
+
+/// SO_MAX_PACING_RATE in KiB a second; 0 for none.
+fn pacing_rate(fd: i32) -> u32 {
+    match option::<u64, 1>(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE) {
+        Ok([u64::MAX]) | Err(_) => 0,
+        Ok([rate]) => (rate >> 10).clamp(1, u64::from(u32::MAX)) as u32,
+    }
 }
 
 /// The algorithm that TCP_CONGESTION names; 0, the namespace's default, for one that the stack does not have.
@@ -142,6 +160,10 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
         into.congestion = congestion(fd);
         return true;
     }
+    if (level, name) == (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE) {
+        into.max_pacing_rate = pacing_rate(fd);
+        return true;
+    }
     let Ok(value) = number(fd, level, name) else { return false };
     let on = u8::from(value != 0);
     match (level, name) {
@@ -151,6 +173,9 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
         (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL) => into.keep_interval = value,
         (libc::IPPROTO_TCP, libc::TCP_KEEPCNT) => into.keep_count = value,
         (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => into.user_timeout = value,
+        (libc::IPPROTO_TCP, libc::TCP_LINGER2) => into.linger2 = value as i32,
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER) => into.mtu_discovery = value as u8,
+        (libc::IPPROTO_IP, libc::IP_RECVERR) => into.reports_errors = on,
         (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT) => into.defer_accept = value,
         (libc::IPPROTO_TCP, libc::TCP_SYNCNT) => into.syn_count = value,
         (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => into.not_sent_low_water = not_sent(value),
@@ -200,6 +225,10 @@ pub(crate) fn number_of(settings: &Settings, level: c_int, name: c_int) -> Optio
         (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) => {
             return unless(settings.not_sent_low_water, default.not_sent_low_water);
         }
+        (libc::IPPROTO_TCP, libc::TCP_LINGER2) => return unless(settings.linger2 as u32, 0),
+        (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP) => return unless(settings.window_clamp, 0),
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER) => settings.mtu_discovery.into(),
+        (libc::IPPROTO_IP, libc::IP_RECVERR) => settings.reports_errors.into(),
         (libc::IPPROTO_IP, libc::IP_TOS) => settings.service.into(),
         (libc::SOL_SOCKET, libc::SO_OOBINLINE) => settings.urgent_inline.into(),
         (libc::SOL_SOCKET, libc::SO_KEEPALIVE) => settings.keep_alive.into(),

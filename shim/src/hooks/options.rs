@@ -6,6 +6,7 @@
 use core::ffi::{c_int, c_void};
 
 use stack::socket::{self, Socket, SocketRef};
+use stack::tcp::congestion::Choice;
 use stack::tcp::{self, Info, Settings, State};
 
 use crate::fds::{Entry, Place, Undecided};
@@ -30,7 +31,13 @@ pub(super) unsafe fn setsockopt(
     }
     let arguments = [fd as usize, level as usize, name as usize, value as usize, length as usize];
     // SAFETY: the program's own call.
-    let done = unsafe { kernel::call(libc::SYS_setsockopt, arguments) }?;
+    let done = unsafe { kernel::call(libc::SYS_setsockopt, arguments) };
+    if (level, name) == (libc::IPPROTO_TCP, libc::TCP_CONGESTION)
+        && let Some((place, socket)) = socket_of(entry)
+    {
+        return choose_algorithm(place, socket, done, algorithm(value, length));
+    }
+    let done = done?;
     if let Entry::Undecided(undecided) = entry
         && !undecided.has_options
     {
@@ -62,6 +69,38 @@ pub(super) unsafe fn setsockopt(
     Ok(done)
 }
 
+/// The algorithm that the program names, if the stack has it.
+fn algorithm(value: *const c_void, length: libc::socklen_t) -> Option<Choice> {
+    let mut bytes = [0u8; 16];
+    let room = bytes.get_mut(..(length as usize).min(15))?;
+    if user_memory::copy_in(room, value.cast()) < room.len() {
+        return None;
+    }
+    let name = bytes.split(|&byte| byte == 0).next()?;
+    core::str::from_utf8(name).ok().and_then(Choice::from_name)
+}
+
+/// TCP_CONGESTION on a connection or a listener. LINUX: an algorithm that is not there is ENOENT: here it is the stack that
+/// must have it. What the kernel alone lacks does not matter.
+fn choose_algorithm(place: Place, socket: SocketRef, judged: Outcome, ours: Option<Choice>) -> Outcome {
+    let choice = match (judged, ours) {
+        (Ok(_) | Err(Errno::NOENT), Some(choice)) => choice,
+        (Ok(_), None) => return Err(Errno::NOENT),
+        (Err(error), _) => return Err(error),
+    };
+    turn_at(place, |s, now| {
+        let settings = match socket {
+            SocketRef::Connection(h) => s.connections.get(h).map(|c| c.settings),
+            SocketRef::Listener(h) => s.listeners.get(h).map(|l| l.settings),
+            SocketRef::Epoll(_) => None,
+        };
+        if let Some(settings) = settings {
+            socket::configure(s, socket, &Settings { congestion: choice.0, ..settings }, now);
+        }
+    })?;
+    Ok(0)
+}
+
 pub(super) unsafe fn getsockopt(
     fd: c_int,
     level: c_int,
@@ -77,6 +116,7 @@ pub(super) unsafe fn getsockopt(
         Entry::Own { .. } => Err(Errno::BADF),
         Entry::Connection(place) => match answer(place, level, name)? {
             Some(Answer::Number(number)) => give(&number.to_ne_bytes(), value, length),
+            Some(Answer::Wide(number)) => give_wide(number, value, length),
             Some(Answer::Bytes(bytes, count)) => give(bytes.get(..count).unwrap_or_default(), value, length),
             Some(Answer::Info(info)) => {
                 let (bytes, count) = tcp_info::of(fd, &info);
@@ -90,7 +130,9 @@ pub(super) unsafe fn getsockopt(
 
 enum Answer {
     Number(i32),
-    Bytes([u8; 16], usize),
+    /// Eight bytes where there is room for them, else four.
+    Wide(u64),
+    Bytes([u8; 20], usize),
     Info(Info),
 }
 
@@ -109,12 +151,26 @@ fn answer(place: Place, level: c_int, name: c_int) -> Result<Option<Answer>, Err
         if (level, name) == (libc::IPPROTO_TCP, libc::TCP_QUICKACK) {
             return Ok(Some(Answer::Number(tcp::is_quick_ack(s, handle).into())));
         }
+        match (level, name) {
+            (libc::IPPROTO_TCP, libc::TCP_CONGESTION) => {
+                return Ok(Some(bytes(tcp::congestion_name(s, handle).as_bytes(), 16)));
+            }
+            (libc::IPPROTO_TCP, libc::TCP_CC_INFO) => {
+                let words = tcp::congestion_info(s, handle).unwrap_or_default();
+                let count = if words == [0; 5] { 0 } else { 20 };
+                return Ok(Some(bytes(words.map(u32::to_ne_bytes).as_flattened(), count)));
+            }
+            _ => {}
+        }
         let connection = s.connections.get(handle).ok_or(Errno::BADF)?;
-        if (level, name) == (libc::IPPROTO_TCP, libc::TCP_MAXSEG) && connection.state != State::CLOSED {
-            // IPv4 and TCP headers and the timestamp option of every segment.
-            let path = i32::from(connection.path.mtu).saturating_sub(52);
-            let asked = connection.settings.max_segment as i32;
-            return Ok(Some(Answer::Number(if asked > 0 { asked.min(path) } else { path })));
+        let is_closed = connection.state == State::CLOSED;
+        if (level, name) == (libc::IPPROTO_IP, libc::IP_MTU) {
+            // LINUX: only a connection has a path.
+            let mtu = i32::from(connection.path.mtu);
+            return if is_closed { Err(Errno::NOTCONN) } else { Ok(Some(Answer::Number(mtu))) };
+        }
+        if (level, name) == (libc::IPPROTO_TCP, libc::TCP_MAXSEG) && !is_closed {
+            return Ok(Some(Answer::Number(tcp::info(s, handle, now).send_mss as i32)));
         }
         if level == libc::SOL_SOCKET && matches!(name, libc::SO_SNDBUF | libc::SO_RCVBUF) {
             let is_send = name == libc::SO_SNDBUF;
@@ -129,14 +185,13 @@ fn answer(place: Place, level: c_int, name: c_int) -> Result<Option<Answer>, Err
 fn inherited(settings: &Settings, socket: &Socket, level: c_int, name: c_int) -> Option<Answer> {
     match (level, name) {
         (libc::SOL_SOCKET, libc::SO_LINGER) => {
-            let mut bytes = [0; 16];
-            let words = [u32::from(settings.linger), settings.linger_time];
-            bytes
-                .chunks_exact_mut(4)
-                .zip(words)
-                .for_each(|(to, word)| to.copy_from_slice(&word.to_ne_bytes()));
-            Some(Answer::Bytes(bytes, 8))
+            let words = [u32::from(settings.linger), settings.linger_time].map(u32::to_ne_bytes);
+            Some(bytes(words.as_flattened(), 8))
         }
+        (libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE) => Some(Answer::Wide(match settings.max_pacing_rate {
+            0 => u64::MAX,
+            kibibytes => u64::from(kibibytes) << 10,
+        })),
         (libc::SOL_SOCKET, libc::SO_RCVTIMEO) => Some(timeval(socket.receive_timeout)),
         (libc::SOL_SOCKET, libc::SO_SNDTIMEO) => Some(timeval(socket.send_timeout)),
         _ => settings::number_of(settings, level, name).map(|number| Answer::Number(number as i32)),
@@ -145,11 +200,23 @@ fn inherited(settings: &Settings, socket: &Socket, level: c_int, name: c_int) ->
 
 fn timeval(nanoseconds: u64) -> Answer {
     let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000 / 1_000);
-    let mut bytes = [0; 16];
-    let (first, second) = bytes.split_at_mut(8);
-    first.copy_from_slice(&seconds.to_ne_bytes());
-    second.copy_from_slice(&rest.to_ne_bytes());
-    Answer::Bytes(bytes, 16)
+    bytes([seconds, rest].map(u64::to_ne_bytes).as_flattened(), 16)
+}
+
+/// An answer of `count` bytes, of which `from` has the first ones.
+fn bytes(from: &[u8], count: usize) -> Answer {
+    let mut bytes = [0; 20];
+    bytes.iter_mut().zip(from).for_each(|(to, byte)| *to = *byte);
+    Answer::Bytes(bytes, count)
+}
+
+/// LINUX: SO_MAX_PACING_RATE: who has room for four bytes alone gets the largest number that fits.
+fn give_wide(number: u64, value: *mut c_void, length_at: *mut libc::socklen_t) -> Outcome {
+    let room = user_memory::read(length_at)?;
+    if room as usize >= size_of::<u64>() {
+        return give(&number.to_ne_bytes(), value, length_at);
+    }
+    give(&(number.min(u64::from(u32::MAX)) as u32).to_ne_bytes(), value, length_at)
 }
 
 /// As the kernel gives an option: cut to the room there is, whose length is then written back.

@@ -3,6 +3,7 @@
 use super::connection::{Connection, Marks};
 use super::transmit::{milliseconds, path_mss};
 use super::turn::Turn;
+use super::congestion::{self, Choice};
 use super::{pacing, rtt, send_queue};
 use crate::region::Handle;
 use crate::shard::Shard;
@@ -189,6 +190,22 @@ pub struct Info {
 
 pub fn info(s: &Shard, c: Handle<Connection>, now: u64) -> Info {
     s.connections.get(c).map(|c| of(s, c, now)).unwrap_or_default()
+}
+
+/// What TCP_CONGESTION names.
+pub fn congestion_name(s: &Shard, c: Handle<Connection>) -> &'static str {
+    let of_namespace = || Choice(s.head.sysctls.tcp_congestion_control.min(u32::from(u8::MAX)) as u8);
+    let Some(c) = s.connections.get(c) else { return of_namespace().name() };
+    match (c.congestion.choice, Choice(c.settings.congestion)) {
+        (Choice(0), Choice(0)) => of_namespace().name(),
+        (Choice(0), asked) => asked.name(),
+        (in_force, _) => in_force.name(),
+    }
+}
+
+/// TCP_CC_INFO: `struct tcp_bbr_info`, for the one algorithm of ours that has something to tell.
+pub fn congestion_info(s: &Shard, c: Handle<Connection>) -> Option<[u32; 5]> {
+    congestion::details(&s.connections.get(c)?.congestion)
 }
 
 fn of(s: &Shard, c: &Connection, now: u64) -> Info {

@@ -70,7 +70,7 @@ pub use delayed_ack::{is_quick_ack, set_quick_ack};
 pub use entries::{Listener, Request, TimeWait, Tuple};
 pub(crate) use expected::take as take_expected;
 pub use fast_open::Peers as FastOpenPeers;
-pub use info::{Info, info};
+pub use info::{Info, congestion_info, congestion_name, info};
 pub(crate) use input::{Datagram, receive};
 pub use recover::{belongs_in_table, recover};
 pub use seq::Seq;

@@ -225,6 +225,11 @@ pub(super) fn undo(t: &mut Turn<'_>) {
     }
 }
 
+/// What the algorithm knows, as TCP_CC_INFO has it.
+pub(super) fn details(c: &Congestion) -> Option<[u32; 5]> {
+    (c.choice == Choice::BBR).then(|| bbr::details(c))
+}
+
 /// What holds of every connection that is past its handshake.
 pub(super) fn check(c: &Connection) -> Result<(), &'static str> {
     if c.congestion.window == 0 || c.congestion.window > LARGEST_WINDOW {

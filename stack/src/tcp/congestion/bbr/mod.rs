@@ -177,6 +177,14 @@ pub(super) fn is_resting(c: &Congestion) -> bool {
     bbr.mode == Mode::PROBE_RTT
 }
 
+/// LINUX: `struct tcp_bbr_info`: bandwidth in bytes a second (low and high half), shortest round trip, and both gains.
+pub(super) fn details(c: &Congestion) -> [u32; 5] {
+    let bbr: &Bbr = transmute_ref!(&c.private);
+    let bandwidth = bbr.rate(UNIT);
+    let halves = [bandwidth as u32, (bandwidth >> 32) as u32];
+    [halves[0], halves[1], bbr.min_round_trip, bbr.pacing_gain(), bbr.window_gain()]
+}
+
 /// Past the handshake there is a rate, and state and phase are among those that there are.
 pub(super) fn is_sound(c: &Congestion) -> bool {
     let bbr: &Bbr = transmute_ref!(&c.private);
