@@ -8,27 +8,30 @@
 mod check;
 mod counting;
 mod loss;
+mod progress;
 mod rack;
 mod reduction;
 mod resend;
 mod sack;
 mod scoreboard;
+mod states;
 mod tail_probe;
 mod timer;
 mod undo;
 
 pub(super) use check::{check, rebuild};
 pub(super) use loss::after_output;
+pub(super) use progress::Progress;
 pub(super) use reduction::enter_cwr;
 pub(super) use resend::{resend_lost, send_again_smaller};
 pub(super) use sack::take as take_blocks;
 pub(super) use scoreboard::{FIN, PUSH, after_split, sequence_len};
+pub(super) use states::on_ack;
 pub(super) use timer::{after_new_data, due, timed_out};
 
 use super::connection::Marks;
-use super::segment::Segment;
 use super::turn::Turn;
-use super::{Connection, Seq, congestion};
+use super::{Connection, Seq};
 use crate::region::{FrameId, FrameMeta, List};
 use core::ops::BitOr;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -130,19 +133,19 @@ impl Facts {
         self.0 & fact.0 != 0
     }
 
-    pub(super) fn set(&mut self, fact: Self) {
+    fn set(&mut self, fact: Self) {
         self.0 |= fact.0;
     }
 
-    pub(super) fn clear(&mut self, fact: Self) {
+    fn clear(&mut self, fact: Self) {
         self.0 &= !fact.0;
     }
 
-    pub(super) fn assign(&mut self, fact: Self, holds: bool) {
+    fn assign(&mut self, fact: Self, holds: bool) {
         if holds { self.set(fact) } else { self.clear(fact) }
     }
 
-    pub(super) fn take(&mut self, fact: Self) -> bool {
+    fn take(&mut self, fact: Self) -> bool {
         let had = self.has(fact);
         self.clear(fact);
         had
@@ -158,64 +161,6 @@ impl BitOr for Facts {
 
 /// `undo_count` before the first repetition.
 const UNDO_NOT_COUNTED: u16 = u16::MAX;
-
-/// What an ACK has told so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Progress {
-    pub una_before: Seq,
-    /// Behind the last byte that the peer was known to have.
-    pub highest_before: Seq,
-    /// Bytes.
-    pub flight_before: u32,
-    pub acked: u32,
-    pub delivered: u32,
-    pub lost: u32,
-    /// Frames that were acknowledged as a whole.
-    pub segments: u32,
-    /// The peer's echo of our timestamp.
-    pub echo: Option<u32>,
-    /// When the oldest and the newest were sent of those that were acknowledged and never sent again; 0 for none.
-    pub oldest_sent_at: u64,
-    pub newest_sent_at: u64,
-    /// The same of those that SACK has named.
-    pub oldest_sacked_at: u64,
-    pub newest_sacked_at: u64,
-    /// When the first of those that were sent more than once was last sent; 0 when there is none.
-    pub resent_at: u64,
-    /// The lowest place that arrived late without having been sent again.
-    pub overtaken: Option<Seq>,
-    /// SACK has named something new.
-    pub sacked: bool,
-    pub is_duplicate: bool,
-    pub duplicate_reported: bool,
-    pub probe_was_needless: bool,
-    /// Something outstanding at the timeout has arrived that was never sent again.
-    pub original_arrived: bool,
-    pub repetition_lost: bool,
-    /// RACK waits for what may still overtake.
-    pub is_waiting: bool,
-}
-
-impl Progress {
-    pub(super) fn begin(t: &Turn<'_>) -> Self {
-        let (una_before, highest_before) = (t.c.send.una, t.c.recovery.highest);
-        Self { una_before, highest_before, flight_before: t.c.in_flight(), ..Self::default() }
-    }
-
-    pub(super) fn of(t: &Turn<'_>, segment: &Segment) -> Self {
-        let timestamps = segment.timestamps.filter(|_| t.c.marks.has(Marks::TIMESTAMPS));
-        Self { echo: timestamps.map(|x| x.echo).filter(|&echo| echo != 0), ..Self::begin(t) }
-    }
-
-    /// A frame that was never sent again has arrived.
-    fn note_original(&mut self, t: &Turn<'_>, meta: &FrameMeta) {
-        let start = Seq(meta.seq);
-        if start.is_before(self.highest_before) {
-            self.overtaken = Some(self.overtaken.map_or(start, |lowest| lowest.earlier_of(start)));
-        }
-        self.original_arrived |= !scoreboard::end_of(meta).is_after(t.c.recovery.until);
-    }
-}
 
 impl Connection {
     /// What the peer may have in the network: sent, not known to have arrived, not given up for lost.
@@ -281,190 +226,4 @@ fn note_acknowledged(t: &mut Turn<'_>, meta: &FrameMeta, progress: &mut Progress
     if !was_sacked && scoreboard::is_selective(t) {
         rack::advance(t, meta, progress);
     }
-}
-
-/// An ACK was taken apart: judges what it says of losses, and tells congestion control. `una` is moved already.
-pub(super) fn on_ack(t: &mut Turn<'_>, progress: &mut Progress, round_trip: Option<u64>) {
-    if progress.acked > 0 {
-        moved_on(t, progress);
-    }
-    if let Some(low) = progress.overtaken.filter(|_| scoreboard::is_selective(t)) {
-        rack::note_reordering(t, low);
-    }
-    t.c.recovery.highest = t.c.recovery.highest.later_of(t.c.send.una);
-    rack::adapt_window(t);
-    tail_probe::on_ack(t, progress);
-    if is_dubious(t, progress) {
-        judge(t, progress);
-    }
-    if !progress.is_waiting && (progress.acked > 0 || timer::is_sacked_in_time(t, progress)) {
-        timer::after_ack(t);
-    }
-    report(t, progress, round_trip);
-}
-
-fn moved_on(t: &mut Turn<'_>, progress: &mut Progress) {
-    if !scoreboard::is_selective(t) {
-        counting::remove(t, progress);
-        // Which of them had arrived before, nobody can tell.
-        progress.overtaken = None;
-    }
-    if progress.resent_at != 0 && !scoreboard::is_selective(t) {
-        progress.original_arrived = false;
-    }
-}
-
-fn is_dubious(t: &Turn<'_>, progress: &Progress) -> bool {
-    t.c.recovery.phase != Phase::OPEN
-        || progress.is_duplicate
-        || progress.sacked
-        || progress.duplicate_reported
-        || t.c.recovery.waiting > 0
-}
-
-/// LINUX: tcp_fastretrans_alert(), whose states these are.
-fn judge(t: &mut Turn<'_>, progress: &mut Progress) {
-    if loss::suspects_reneging(t, progress) || leave(t, progress) {
-        return;
-    }
-    match t.c.recovery.phase {
-        Phase::RECOVERY => {
-            if progress.acked == 0 && progress.is_duplicate && !scoreboard::is_selective(t) {
-                counting::add(t, progress);
-            }
-            if progress.acked > 0 && undo::partial(t, progress) == Some(true) {
-                return;
-            }
-            if undo::by_duplicates(t) {
-                keep_open(t);
-            }
-        }
-        Phase::LOSS => {
-            loss::on_ack(t, progress);
-            identify(t, progress);
-            if t.c.recovery.phase != Phase::OPEN && !progress.repetition_lost {
-                return;
-            }
-            return decide(t);
-        }
-        phase => {
-            if !scoreboard::is_selective(t) && progress.is_duplicate {
-                counting::add(t, progress);
-            }
-            if phase <= Phase::DISORDER {
-                undo::by_duplicates(t);
-            }
-        }
-    }
-    identify(t, progress);
-    if t.c.recovery.phase != Phase::RECOVERY {
-        decide(t);
-    }
-}
-
-/// What was outstanding when the phase began is acknowledged: the phase ends. True when nothing else is to be judged.
-fn leave(t: &mut Turn<'_>, progress: &Progress) -> bool {
-    if t.c.recovery.phase == Phase::OPEN {
-        t.c.recovery.resent_stamp = 0;
-        return false;
-    }
-    if t.c.send.una.is_before(t.c.recovery.until) {
-        return false;
-    }
-    match t.c.recovery.phase {
-        // Something beyond has to be acknowledged, for then the peer has seen CWR.
-        Phase::CWR if t.c.send.una != t.c.recovery.until => {
-            reduction::end(t);
-            t.c.recovery.phase = Phase::OPEN;
-        }
-        Phase::RECOVERY => {
-            if !scoreboard::is_selective(t) {
-                counting::reset(t);
-            }
-            let ends_at_threshold = t.c.marks.has(Marks::MAY_UNDO);
-            if undo::recovery(t, progress) {
-                return true;
-            }
-            // An undo has set the window already.
-            if ends_at_threshold && t.c.marks.has(Marks::MAY_UNDO) {
-                reduction::end(t);
-            }
-        }
-        _ => {}
-    }
-    false
-}
-
-/// Marks what is lost.
-///
-/// LINUX: since 6.17 bit 1 of net.ipv4.tcp_recovery switches nothing: with SACK it is always RACK that tells.
-fn identify(t: &mut Turn<'_>, progress: &mut Progress) {
-    if !scoreboard::is_selective(t) {
-        counting::mark_lost(t, progress);
-    } else {
-        progress.is_waiting |= rack::mark_lost(t, progress);
-    }
-}
-
-/// Something is lost, or not.
-fn decide(t: &mut Turn<'_>) {
-    if t.c.recovery.waiting > 0 {
-        enter_recovery(t);
-    } else if t.c.recovery.phase != Phase::CWR {
-        keep_open(t);
-    }
-}
-
-/// RFC 6675 5 step 4: fast recovery.
-fn enter_recovery(t: &mut Turn<'_>) {
-    let was_reducing = reduction::is_under_way(t);
-    undo::begin(t);
-    if !was_reducing {
-        t.c.recovery.facts.clear(Facts::WINDOW_STAYS);
-        reduction::begin(t);
-    }
-    t.c.recovery.until = t.c.send.next;
-    t.c.recovery.phase = Phase::RECOVERY;
-    t.counters.tcp_fast_recoveries += 1;
-}
-
-/// Nothing is being repaired; the state depends on whether anything is out of order.
-pub(super) fn keep_open(t: &mut Turn<'_>) {
-    let has_hole = t.c.recovery.sacked > 0 || t.c.recovery.waiting > 0 || undo::any_repetition(t);
-    let phase = if has_hole { Phase::DISORDER } else { Phase::OPEN };
-    if !undo::any_repetition(t) {
-        t.c.recovery.resent_stamp = 0;
-    }
-    if t.c.recovery.phase != phase {
-        t.c.recovery.phase = phase;
-        t.c.recovery.until = t.c.send.next;
-    }
-}
-
-/// The reordering timer has found losses.
-fn lost_without_ack(t: &mut Turn<'_>, progress: &Progress) {
-    if t.c.recovery.phase < Phase::RECOVERY {
-        enter_recovery(t);
-        let mss = u32::from(t.c.send.mss);
-        reduction::on_ack(t, &Progress { delivered: mss, ..*progress });
-    }
-}
-
-fn report(t: &mut Turn<'_>, progress: &Progress, round_trip: Option<u64>) {
-    let is_reducing = reduction::is_under_way(t);
-    if is_reducing {
-        reduction::on_ack(t, progress);
-    }
-    // LINUX: tcp_may_raise_cwnd(): where packets overtake each other, what SACK tells is progress as well.
-    let usual = t.head.sysctls.tcp_reordering;
-    let is_progress = progress.acked > 0 || (u32::from(t.c.recovery.reordering) > usual && progress.sacked);
-    let report = congestion::Report {
-        delivered: progress.delivered,
-        acked: progress.delivered,
-        lost: progress.lost,
-        flight: progress.flight_before,
-        round_trip,
-        is_open: !is_reducing && is_progress,
-    };
-    congestion::on_ack(t, &report);
 }

@@ -2,7 +2,7 @@
 //! overtake each other has passed since.
 
 use super::scoreboard::{self, end_of, is_waiting};
-use super::{Facts, Phase, Progress, timer};
+use super::{Facts, Phase, Progress, states, timer};
 use crate::region::{FrameId, FrameMeta};
 use crate::tcp::Seq;
 use crate::tcp::turn::Turn;
@@ -104,7 +104,7 @@ pub(super) fn on_timer(t: &mut Turn<'_>) {
         timer::wait_for_reordering(t, wait + LEAST_WAIT);
     }
     if progress.lost > 0 {
-        super::lost_without_ack(t, &progress);
+        states::lost_without_ack(t, &progress);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tail loss probes (RFC 8985 7): when the last segments of a flight are lost, nothing comes back that could tell. So
 //! after two round trips of silence one segment more is sent, whose acknowledgement tells what is missing.
 
-use super::{Facts, Phase, Progress, reduction, resend, scoreboard, timer};
+use super::{Facts, Phase, Progress, reduction, resend, scoreboard, states, timer};
 use crate::region::FrameId;
 use crate::tcp::connection::Marks;
 use crate::tcp::turn::Turn;
@@ -86,7 +86,7 @@ pub(super) fn on_ack(t: &mut Turn<'_>, progress: &Progress) {
         reduction::begin(t);
         t.c.recovery.phase = Phase::CWR;
         reduction::end(t);
-        super::keep_open(t);
+        states::keep_open(t);
     } else if progress.acked == 0 && progress.is_duplicate {
         // The ACK of the original and then the one of the probe.
         t.c.marks.clear(Marks::PROBE_OUT);

@@ -1,7 +1,8 @@
 //! Taking a reduction back when what was thought lost had only been late: by timestamps (Eifel, RFC 3522 and 4015), or
 //! because the peer reports every repetition as a duplicate (RFC 3708).
 
-use super::{Facts, Phase, Progress, UNDO_NOT_COUNTED, keep_open, rack, scoreboard};
+use super::states::keep_open;
+use super::{Facts, Phase, Progress, UNDO_NOT_COUNTED, rack, scoreboard};
 use crate::region::FrameId;
 use crate::tcp::congestion;
 use crate::tcp::connection::Marks;
