@@ -11,8 +11,6 @@ use crate::shard::{Entry, EntryHead, Shard};
 use crate::wire::options::{Cookie, timestamp_bytes};
 use crate::wire::{Flags, SegmentHeaders, Timestamps};
 
-/// LINUX: net.ipv4.tcp_invalid_ratelimit, in milliseconds.
-pub(super) const ANSWER_INTERVAL: u32 = 500;
 /// LINUX: reqsk_timer_handler(): below this a queue is never thought crowded, and no entry is tried less often.
 const SMALLEST_CROWD: u32 = 8;
 const LEAST_RETRIES: u32 = 2;

@@ -18,7 +18,7 @@ pub(super) fn choose(s: &Shard, tuple: &Tuple) -> Option<Handle<Listener>> {
     let place = match members {
         0 | 1 => 0,
         // Scaled instead of divided: the high bits of the product are less than `members`.
-        _ => u64::from(numbers::of_flow(s, tuple)) * u64::from(members) >> 32,
+        _ => (u64::from(numbers::of_flow(s, tuple)) * u64::from(members)) >> 32,
     };
     group.nth(place as usize).map(|(h, _)| h)
 }

@@ -11,6 +11,7 @@ mod lifecycle;
 mod nginx;
 mod python;
 mod redis;
+mod reuse_port;
 mod sockperf;
 mod wrk;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         death::CASES,
         errors::CASES,
         lifecycle::CASES,
+        reuse_port::CASES,
     ];
     harness::main(plain, &[bad_wire::CASES])
 }

@@ -18,6 +18,12 @@ pub(crate) struct Nginx<'a> {
 impl<'a> Nginx<'a> {
     pub(crate) fn daemon(stage: &'a Stage, workers: u32) -> Outcome<Self> {
         let directory = stage.directory().display();
+        Nginx::with_server(stage, workers, &format!("listen {PORT}; root {directory};"))
+    }
+
+    /// The same with another server block.
+    pub(crate) fn with_server(stage: &'a Stage, workers: u32, server: &str) -> Outcome<Self> {
+        let directory = stage.directory().display();
         let configuration = stage.write(
             "nginx.conf",
             format!(
@@ -26,7 +32,7 @@ impl<'a> Nginx<'a> {
                  http {{\n  access_log off;\n  sendfile on;\n  keepalive_requests 1000000;\n\
                  \x20 client_body_temp_path {directory}/body;\n  proxy_temp_path {directory}/proxy;\n\
                  \x20 fastcgi_temp_path {directory}/fastcgi;\n  uwsgi_temp_path {directory}/uwsgi;\n  scgi_temp_path {directory}/scgi;\n\
-                 \x20 server {{ listen {PORT}; root {directory}; }}\n}}\n"
+                 \x20 server {{ {server} }}\n}}\n"
             ),
         )?;
         let path = configuration.to_string_lossy().into_owned();
