@@ -24,7 +24,8 @@ fn interval(t: &Turn<'_>) -> u64 {
 
 /// SO_KEEPALIVE may have been switched, or its time changed.
 pub(super) fn set(t: &mut Turn<'_>) {
-    if t.c.marks.has(Marks::ORPHAN) {
+    // Before the handshake is done the timer is that of the SYN+ACK.
+    if t.c.marks.has(Marks::ORPHAN) || t.c.is_open_early() {
         return;
     }
     if t.c.settings.keep_alive == 0 {

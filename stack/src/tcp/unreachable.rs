@@ -73,7 +73,7 @@ fn of_connection(t: &mut Turn<'_>, seq: Seq, what: Unreachable) {
     if matches!(what, Unreachable::Network | Unreachable::Host) {
         revert_back_off(t, seq);
     }
-    if t.c.state.is_opening() {
+    if t.c.syn_is_outstanding() {
         return input::fail(t, what.error());
     }
     if t.c.settings.reports_errors != 0 && !t.c.marks.has(Marks::ORPHAN) {
