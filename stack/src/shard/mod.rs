@@ -99,6 +99,8 @@ pub struct After {
     pub recent: Handle<Connection>,
     /// The 4-tuple that was looked for last, and its hash, which is 0 before that.
     hashed: (Tuple, u64),
+    /// The slot of the connection that gave frames back last, when they were scarce.
+    pub relieved: u32,
     /// The keeper has something to do: a neighbour to resolve, or it was parked.
     pub keeper: bool,
 }

@@ -3,7 +3,7 @@
 //! The way in: [`input`] takes segments, `write`, `read` and the rest are what the socket layer calls, [`on_timer`]
 //! and [`end_of_burst`] come from the pump. Each acts on one connection in a [`turn`]; what follows in other tables
 //! is settled there. The files, in the order of a connection's life: `handshake`; `listen`, `request`, `cookies`,
-//! `passive`; `input`, `ack`, `incoming`, `receive_queue`, `beyond`, `sack`, `window`; `send_queue`, `output`,
+//! `passive`; `input`, `ack`, `incoming`, `receive_queue`, `beyond`, `relief`, `sack`, `window`; `send_queue`, `output`,
 //! `transmit`, `pacing`; `rtt`, `recovery`, `rate`, `congestion`, `timers`; `close`, `timewait`, `reply`.
 
 #![forbid(unsafe_code)]
@@ -41,6 +41,7 @@ mod readiness;
 mod receive_queue;
 mod recover;
 mod recovery;
+mod relief;
 mod reply;
 mod request;
 mod reuse_port;
@@ -214,6 +215,9 @@ pub fn on_timer(s: &mut Shard, entry: Entry, now: u64) {
 
 /// The end of a burst of received frames: what it called for is sent, and programs are told.
 pub fn end_of_burst(s: &mut Shard, now: u64) {
+    if s.frames.is_scarce() {
+        relief::relieve(s, now);
+    }
     while let Some(h) = s.after.touched.pop() {
         input::finish_burst(s, h, now);
     }

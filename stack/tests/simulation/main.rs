@@ -8,6 +8,7 @@ mod expected;
 mod fast_open;
 mod handshake;
 mod harness;
+mod hostile;
 mod lifecycle;
 mod listening;
 mod network;

@@ -114,7 +114,7 @@ impl Peer {
         self.open_with(&[]);
     }
 
-    fn open_with(&mut self, options: &[u8]) {
+    pub(crate) fn open_with(&mut self, options: &[u8]) {
         let (seq, options) = (self.seq, options.to_vec());
         self.send_any(&Send { flags: SYN, seq, ack: 0, window: 65_535, payload: vec![], options });
         self.seq = seq.wrapping_add(1);
