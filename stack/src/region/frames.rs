@@ -314,6 +314,17 @@ impl Frames {
         if id.is_none() { None } else { self.meta.get_mut(id.0 as usize) }
     }
 
+    /// Both at once.
+    #[inline]
+    pub fn meta_and_chunk(&mut self, id: FrameId) -> Option<(&mut FrameMeta, &mut [u8])> {
+        let size = 1usize << self.chunk_shift;
+        let meta = if id.is_none() { None } else { self.meta.get_mut(id.0 as usize) }?;
+        // SAFETY: as in `chunk_mut`: there is a chunk for each metadata entry, and they lie in different places.
+        let chunk =
+            unsafe { core::slice::from_raw_parts_mut(self.chunks.as_ptr().add(id.0 as usize * size), size) };
+        Some((meta, chunk))
+    }
+
     /// The whole chunk; empty for a handle that names none.
     #[inline]
     pub fn chunk(&self, id: FrameId) -> &[u8] {

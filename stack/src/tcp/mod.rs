@@ -10,6 +10,7 @@
 
 mod ack;
 mod beyond;
+mod burst;
 mod calls;
 mod challenge;
 mod check;

@@ -1,7 +1,8 @@
 //! What may go out now: lost segments, fresh ones, the FIN, an ACK.
 
+use super::burst::{self, Run};
 use super::connection::Marks;
-use super::transmit::{DEFAULT_MSS, Run};
+use super::transmit::DEFAULT_MSS;
 use super::turn::Turn;
 use super::{State, congestion, delayed_ack, handshake, info, pacing, rate, recovery, rtt, send_queue};
 use crate::region::FrameId;
@@ -50,6 +51,9 @@ fn send(t: &mut Turn<'_>) {
     let mut stop = Stop::Done;
     t.run = if t.c.send.fresh.0 == t.c.send.queue.last { Run::No } else { Run::Begun };
     while let Some(frame) = t.c.send.fresh.some() {
+        if burst::send_full(t, frame) {
+            continue;
+        }
         stop = if pacing::holds(t) { Stop::Pace } else { send_next(t, frame, Push::Usual) };
         if stop != Stop::Done {
             break;

@@ -5,7 +5,7 @@
 //! the difference over the time in between is a sample of the rate.
 
 use super::turn::Turn;
-use crate::region::FrameId;
+use crate::region::{FrameId, FrameMeta};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What was delivered over the connection's life. Times are in microseconds and wrap.
@@ -68,8 +68,14 @@ pub(super) fn on_sent(t: &mut Turn<'_>, frame: FrameId) {
     if t.c.send.una == t.c.send.next {
         (d.first_sent_at, d.delivered_at) = (now, now);
     }
-    let d = *d;
-    let Some(meta) = t.frames.meta_mut(frame) else { return };
+    if let Some(meta) = t.frames.meta_mut(frame) {
+        stamp(d, meta);
+    }
+}
+
+/// What a frame that is sent is to tell when it has arrived.
+#[inline]
+pub(super) fn stamp(d: &Delivery, meta: &mut FrameMeta) {
     (meta.delivered, meta.delivered_at, meta.first_sent_at) = (d.delivered, d.delivered_at, d.first_sent_at);
     meta.flags = if d.limited_until != 0 { meta.flags | APP_LIMITED } else { meta.flags & !APP_LIMITED };
 }

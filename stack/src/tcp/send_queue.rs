@@ -51,17 +51,18 @@ fn open_frame(t: &Turn<'_>) -> Option<(FrameId, usize)> {
 /// Fills a fresh frame, and puts it behind the queue if it got anything.
 fn add(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Source) -> usize {
     let start = usize::from(HEADROOM);
-    let into = t.frames.chunk_mut(frame).get_mut(start..start + wanted).unwrap_or(&mut []);
+    let Some((meta, chunk)) = t.frames.meta_and_chunk(frame) else { return 0 };
+    let into = chunk.get_mut(start..start + wanted).unwrap_or(&mut []);
     let got = from.take(into).min(wanted);
-    let sum = checksum::sum(into.get(..got).unwrap_or(&[]));
-    let Some(meta) = t.frames.meta_mut(frame).filter(|_| got > 0) else {
+    if got == 0 {
         // The program's memory could not be read.
         t.frames.release(frame);
         return 0;
-    };
+    }
     meta.owner = t.handle.raw();
     meta.tenure = Tenure::SENDING;
-    (meta.payload, meta.payload_len, meta.sum) = (HEADROOM, got as u16, sum);
+    (meta.payload, meta.payload_len) = (HEADROOM, got as u16);
+    meta.sum = checksum::sum(into.get(..got).unwrap_or(&[]));
     meta.seq = t.c.send.end.0;
     t.c.send.queue.push_back(t.frames, frame.0);
     if t.c.send.fresh.is_none() {

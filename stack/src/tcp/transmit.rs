@@ -1,5 +1,6 @@
 //! Building one segment and handing it to the link.
 
+use super::burst::Run;
 use super::connection::Marks;
 use super::turn::Turn;
 use super::{Seq, delayed_ack, ecn, pacing, rate, recovery, sack, send_queue, urgent, window};
@@ -26,14 +27,6 @@ pub(super) fn path_mss(path: &Path, chunk_size: u32) -> u16 {
     let by_frame = chunk_size.saturating_sub(headroom + HEADERS);
     let by_path = u32::from(path.mtu).saturating_sub(IP_AND_TCP);
     by_frame.min(by_path).clamp(u32::from(SMALLEST_MSS), u32::from(u16::MAX)) as u16
-}
-
-/// Whether segments are sent one after the other, with nothing in between that changes what their headers say.
-pub(super) enum Run {
-    No,
-    /// The first one is still to come.
-    Begun,
-    GoesOn(Template),
 }
 
 impl Turn<'_> {

@@ -3,8 +3,8 @@
 //! The protocol's functions change the connection and queue frames. Whatever touches other tables (timers, watches,
 //! the connection table, slabs) is done in one place, [`settle`], from what they left in the connection.
 
+use super::burst::Run;
 use super::connection::Marks;
-use super::transmit::Run;
 use super::{Connection, State, fast_open, orphans, output, rate, timers, timewait};
 use crate::ip::net::Net;
 use crate::region::{FrameId, Frames, Handle, List};

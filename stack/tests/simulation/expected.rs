@@ -1,5 +1,7 @@
-//! The short way of expected segments does what the long way does: two stacks get the same packets, those of one with
-//! padding behind, which changes nothing but that they go the long way.
+//! The short ways in and out do what the long ways do.
+//!
+//! In: two stacks get the same packets, those of one with padding behind, which changes nothing but that they go the long
+//! way. Out: the segments of a burst are as each would be alone.
 
 use crate::harness::{MILLISECOND, SECOND};
 use crate::peer::*;
@@ -136,5 +138,35 @@ fn the_short_way_does_what_the_long_way_does() {
         }
         let received = sides[0].peer.shard.counters.bytes_received;
         assert!(received > 500_000 && written > 50_000, "seed {seed}: {received} and {written} bytes");
+    }
+}
+
+#[test]
+fn the_segments_of_a_burst_differ_in_their_place_alone() {
+    let mut side = Side::new(&[]);
+    let bytes: Vec<u8> = (0..8 * FULL + 100).map(|i| (i ^ i >> 8) as u8).collect();
+    // Twice, so that the second burst finds some of the first acknowledged, and another window.
+    for _ in 0..2 {
+        side.peer.wait(5 * MILLISECOND);
+        let start = side.peer.ack;
+        assert_eq!(side.peer.write(side.connection, &bytes), Ok(bytes.len()));
+        // The parser of another implementation has looked at every checksum.
+        let sent = side.peer.sent();
+        let sizes: Vec<_> = sent.iter().map(|s| s.payload.len() as u32).collect();
+        assert_eq!(sizes, [vec![FULL; 8], vec![100]].concat());
+        assert_eq!(sent.iter().flat_map(|s| s.payload.clone()).collect::<Vec<_>>(), bytes);
+        for (i, segment) in sent.iter().enumerate() {
+            assert_eq!((segment.seq, segment.flags), (start.wrapping_add(i as u32 * FULL), ACK));
+            let one = |s: &Seen| (s.ack, s.window, s.options.clone());
+            assert_eq!(one(segment), one(&sent[0]));
+        }
+        side.peer.ack = start.wrapping_add(8 * FULL);
+        let [v0, v1, v2, v3] = 5000u32.to_be_bytes();
+        let options = vec![1, 1, 8, 10, v0, v1, v2, v3, 0, 0, 0, 1];
+        let (seq, ack) = (side.peer.seq, side.peer.ack);
+        side.peer.send_any(&Send { flags: ACK, seq, ack, window: 600, payload: vec![1; 10], options });
+        side.peer.seq = seq.wrapping_add(10);
+        side.peer.ack = start.wrapping_add(bytes.len() as u32);
+        side.peer.sent();
     }
 }

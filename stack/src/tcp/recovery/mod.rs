@@ -32,7 +32,7 @@ pub(super) use timer::{after_new_data, due, timed_out};
 use super::connection::Marks;
 use super::turn::Turn;
 use super::{Connection, Seq};
-use crate::region::{FrameId, FrameMeta, List};
+use crate::region::{FrameId, FrameMeta, Frames, List};
 use core::ops::BitOr;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -194,6 +194,13 @@ pub(super) fn on_sent(t: &mut Turn<'_>, frame: FrameId) {
         let len = t.frames.meta(frame).map_or(0, sequence_len);
         t.c.recovery.reduction_sent = t.c.recovery.reduction_sent.saturating_add(len);
     }
+}
+
+/// As [`on_sent`], of a frame that was never sent before, while nothing is being repaired.
+#[inline]
+pub(super) fn first_sent(c: &mut Connection, frames: &mut Frames, frame: FrameId, len: u32) {
+    c.recovery.pipe = c.recovery.pipe.saturating_add(len);
+    c.recovery.order.push_back(&mut scoreboard::Order(frames), frame.0);
 }
 
 /// The first frame of the queue is acknowledged as a whole; the caller takes it out.
