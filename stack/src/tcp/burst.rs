@@ -37,6 +37,7 @@ pub(super) fn send_full(t: &mut Turn<'_>, frame: FrameId) -> bool {
     meta.via = t.c.path.via;
     (meta.sent_at, meta.transmissions) = (t.now, 1);
     rate::stamp(&t.c.delivery, meta);
+    t.c.tally.data_out = t.c.tally.data_out.wrapping_add(1);
     t.transmit(frame);
     recovery::first_sent(t.c, t.frames, frame, u32::from(len));
     t.c.send.next += u32::from(len);
