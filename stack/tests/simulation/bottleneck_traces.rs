@@ -155,7 +155,7 @@ fn a_pacing_rate_that_the_program_sets_is_kept() {
     for (kib, choice) in
         [(128, Choice::CUBIC), (1280, Choice::CUBIC), (51_200, Choice::RENO), (1280, Choice::BBR)]
     {
-        let fast = Link { rate: 1_000_000_000, queue: 0, delay: 5 * MILLISECOND };
+        let fast = Link { rate: 1_000_000_000, delay: 5 * MILLISECOND, queue: 0, loss: 0 };
         let mut b = Bottleneck::new(fast, 1, 3);
         b.start_with(&Settings { max_pacing_rate: kib, congestion: choice.0, ..Settings::default() });
         b.run(2 * SECOND, |_| {});

@@ -251,6 +251,17 @@ mod tests {
     }
 
     #[test]
+    fn after_a_timeout_the_curve_begins_at_its_flat_place() {
+        let mut c = fresh(1_000_000);
+        lose(&mut c);
+        on_timeout(&mut c);
+        let trace = run(&mut c, 1000, 4_000, 100);
+        // Reno's line is steeper at first: 9/17 of a segment a round trip.
+        let grown = trace[trace.len() - 1].1 - 700_000;
+        assert!(grown.abs_diff(30 * 9_000 / 17) < 3_000, "{grown}");
+    }
+
+    #[test]
     fn time_without_use_of_the_window_does_not_count() {
         let mut c = fresh(1_000_000);
         lose(&mut c);

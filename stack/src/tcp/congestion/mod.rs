@@ -35,11 +35,9 @@ pub(in crate::tcp) struct Congestion {
     /// The most that was in flight in the window that ends at `used_until`.
     pub used: u32,
     pub used_until: Seq,
-    /// When output last stopped at the window, in milliseconds.
-    pub limited_at: u32,
     /// A number of [`Choice`].
     pub choice: Choice,
-    pub pad: [u8; 3],
+    pub pad: [u8; 7],
 }
 
 pub(in crate::tcp) type Private = [u64; 12];
@@ -139,7 +137,6 @@ pub(super) fn start(t: &mut Turn<'_>) {
         window: initial_window(u32::from(t.c.send.mss)),
         threshold: u32::MAX,
         used_until: t.c.send.next,
-        limited_at: super::transmit::milliseconds(t.now),
         ..Congestion::new_zeroed()
     };
     choose(t);

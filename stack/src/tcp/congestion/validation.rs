@@ -1,9 +1,11 @@
 //! Congestion window validation (RFC 7661, RFC 2861): a window that was not used says nothing about the network, so it
-//! does not grow, and in time it falls towards what was used.
+//! does not grow, and after a pause it is given up.
+//!
+//! LINUX: the window of a flow that always sends a little does not fall: tcp_cwnd_application_limited() waits for a
+//! timeout without any ACK, and those that have come.
 
 use super::{Choice, Congestion, Connection, Marks, bbr, initial_window};
 use crate::tcp::rtt;
-use crate::tcp::transmit::milliseconds;
 use crate::tcp::turn::Turn;
 
 /// Output is done for now; `has_stopped` when it stopped at the congestion window.
@@ -23,19 +25,6 @@ pub(in crate::tcp) fn note_use(t: &mut Turn<'_>, has_stopped: bool) {
             t.c.marks.set(Marks::CWND_LIMITED);
         }
     }
-    let now = milliseconds(t.now);
-    if is_limited || self::is_limited(t.c) {
-        t.c.congestion.limited_at = now;
-        return;
-    }
-    let unused_for = u64::from(now.wrapping_sub(t.c.congestion.limited_at)) * 1_000_000;
-    if t.head.sysctls.tcp_slow_start_after_idle != 0
-        && !super::has_own_control(&t.c.congestion)
-        && unused_for >= rtt::timeout(&t.c.rtt)
-    {
-        shrink(&mut t.c.congestion, u32::from(t.c.send.mss));
-        t.c.congestion.limited_at = now;
-    }
 }
 
 /// LINUX: tcp_is_cwnd_limited(): in slow start a window that is used by half may grow, for it doubles in a round trip.
@@ -43,15 +32,6 @@ pub(super) fn is_limited(c: &Connection) -> bool {
     let congestion = &c.congestion;
     c.marks.has(Marks::CWND_LIMITED)
         || (congestion.window < congestion.threshold && congestion.window < congestion.used.saturating_mul(2))
-}
-
-/// RFC 2861: "cwnd = (cwnd + W_used) / 2".
-fn shrink(c: &mut Congestion, mss: u32) {
-    let used = c.used.max(initial_window(mss));
-    if used < c.window {
-        c.threshold = remembered(c);
-        c.window = used + (c.window - used) / 2;
-    }
 }
 
 /// RFC 2861: the threshold keeps the memory of the window that is given up, "ssthresh = max(ssthresh, 3*cwnd/4)".
@@ -76,6 +56,5 @@ pub(in crate::tcp) fn after_idle(t: &mut Turn<'_>) {
     c.threshold = remembered(c);
     let halvings = (idle / timeout).min(31) as u32;
     c.window = (c.window >> halvings).max(least);
-    c.limited_at = milliseconds(t.now);
     c.used = 0;
 }
