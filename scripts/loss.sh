@@ -25,6 +25,7 @@ losses=(0 0.01 0.1 1 3 10) round_trips=(1 10 50 200)
 seeds=5 rate=100 seconds=4 slots=4 congestion=cubic wire=
 cells=()
 limit=60          # a transfer that takes longer is cut off
+first=(chrt -r 1) # before whatever else keeps the machine busy, as the relay is
 busy_above=25     # Mb/s of a cell above which transfers go one by one
 
 while [ $# -gt 0 ]; do
@@ -67,7 +68,7 @@ raise_slot() {
 keep() { # VARIANT SIDE
     local namespace tries
     namespace=$(rig_of "$1")-$2
-    ip netns exec "$namespace" "$shunt" keeper --dev "$device" --memory 256M --tcp "tcp_congestion_control=$congestion" >"$scratch/keeper-$namespace.log" 2>&1 </dev/null &
+    "${first[@]}" ip netns exec "$namespace" "$shunt" keeper --dev "$device" --memory 256M --tcp "tcp_congestion_control=$congestion" >"$scratch/keeper-$namespace.log" 2>&1 </dev/null &
     for ((tries = 0; tries < 200; tries++)); do
         ! ip netns exec "$namespace" "$shunt" status >/dev/null 2>&1 || return 0
         sleep 0.05
@@ -102,10 +103,10 @@ transfer() {
     relay=$!
     await_relay "$relay" || { cat "$scratch/relay.log" >&2; return 1; }
     place "$variant" a balanced
-    "${placed[@]}" "$release_dir/transfer" receive "$port" "$seed" $limit >"$scratch/server.log" 2>&1 </dev/null &
+    "${first[@]}" "${placed[@]}" "$release_dir/transfer" receive "$port" "$seed" $limit >"$scratch/server.log" 2>&1 </dev/null &
     serving=$!
     place "$variant" b balanced
-    if await_port "$variant" "$port" && timeout --foreground $((limit + 30)) "${placed[@]}" "$release_dir/transfer" send \
+    if await_port "$variant" "$port" && timeout --foreground $((limit + 30)) "${first[@]}" "${placed[@]}" "$release_dir/transfer" send \
         "$server_address" "$port" "$seed" "$bytes" "$congestion" >"$scratch/client.log" 2>"$scratch/client.err" </dev/null; then
         wait $serving || status=1
         serving=

@@ -17,7 +17,8 @@
 #
 # With a middle, all ends are made alike: offloads off, so that every frame fits the MTU and carries its true checksum, which
 # damage on the way then makes wrong; a queue before each device, because veth drops what its ring of 256 cannot take from a device
-# without one; and nothing remembered of earlier connections.
+# without one; nothing remembered of earlier connections; and no BBR by default, because a socket that began with it goes on
+# pacing, whatever it is told to use later.
 set -euo pipefail
 . "$(dirname "$0")/prelude.sh"
 
@@ -75,7 +76,8 @@ prepare_wire() {
     for side in a b; do
         plain_device "$middle" to-$side
         plain_device "$rig-$side" veth0
-        ip netns exec "$rig-$side" sysctl -qw net.ipv4.tcp_no_metrics_save=1
+        ip netns exec "$rig-$side" sysctl -qw net.ipv4.tcp_no_metrics_save=1 \
+            net.ipv4.tcp_congestion_control=reno
     done
     introduce "$server" 10.99.0.2 "$client"
     introduce "$client" 10.99.0.1 "$server"

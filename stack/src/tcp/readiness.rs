@@ -51,7 +51,7 @@ pub(super) fn of(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> u32 {
 /// LINUX: __sk_stream_is_writeable(): what is free is at least half of what is used, a third of the whole; and what was
 /// not sent yet is less than half of TCP_NOTSENT_LOWAT.
 pub(super) fn is_writable(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> bool {
-    let used = u64::from(c.send.queue.len) * u64::from(chunk_size);
+    let used = u64::from(send_queue::used(c, chunk_size));
     let fits = used + used / 2 <= u64::from(c.send_buffer());
     let unsent = u64::from(send_queue::unsent(c)) * 2;
     c.state != State::SYN_SENT

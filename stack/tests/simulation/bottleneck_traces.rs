@@ -202,11 +202,11 @@ fn set_congestion(sim: &mut Sim, c: Handle<Connection>, choice: Choice) {
 fn idle_time_halves_the_window_for_each_timeout() {
     let mut b = one_flow(deep(4), Choice::CUBIC);
     b.run(SECOND, |_| {});
-    let before = b.info(0).congestion_window;
-    assert!(before > 100);
     b.pause(true);
     b.run(3 * SECOND, |_| {});
     assert_eq!(b.info(0).unacknowledged, 0);
+    let before = b.info(0).congestion_window;
+    assert!(before > 100);
     let timeout = u64::from(b.info(0).timeout);
     let idle = u64::from(b.info(0).since_sent) * 1000;
     b.pause(false);

@@ -66,6 +66,17 @@ fn a_buffer_grows_to_its_limit_and_not_beyond() {
     assert!(tcp::info(&sim.ends[SERVER], server, sim.now).receive_window <= MEBIBYTE + 128);
 }
 
+/// What overhead a frame has is not a bulk writer's affair: Linux's buffers have next to none.
+#[test]
+fn a_send_buffer_holds_its_size_in_full_segments() {
+    let set = Settings { send_buffer: MEBIBYTE, buffers_fixed: 1, ..Settings::default() };
+    let (mut sim, client, _) = wide(SECOND, MEBIBYTE, &set);
+    let (now, bytes) = (sim.now, vec![0; 100_000]);
+    while tcp::write(&mut sim.ends[CLIENT], client, &mut &bytes[..], false, now).is_ok() {}
+    let held = tcp::unacknowledged(&sim.ends[CLIENT], client) as u32;
+    assert!((MEBIBYTE..MEBIBYTE + 1460).contains(&held), "{held}");
+}
+
 #[test]
 fn a_size_that_the_program_has_set_stays() {
     let set =
