@@ -70,10 +70,10 @@ fn a_buffer_grows_to_its_limit_and_not_beyond() {
 #[test]
 fn a_send_buffer_holds_its_size_in_full_segments() {
     let set = Settings { send_buffer: MEBIBYTE, buffers_fixed: 1, ..Settings::default() };
-    let (mut sim, client, _) = wide(SECOND, MEBIBYTE, &set);
+    let (mut sim, _, server) = wide(SECOND, MEBIBYTE, &set);
     let (now, bytes) = (sim.now, vec![0; 100_000]);
-    while tcp::write(&mut sim.ends[CLIENT], client, &mut &bytes[..], false, now).is_ok() {}
-    let held = tcp::unacknowledged(&sim.ends[CLIENT], client) as u32;
+    while tcp::write(&mut sim.ends[SERVER], server, &mut &bytes[..], false, now).is_ok() {}
+    let held = tcp::unacknowledged(&sim.ends[SERVER], server) as u32;
     assert!((MEBIBYTE..MEBIBYTE + 1460).contains(&held), "{held}");
 }
 
