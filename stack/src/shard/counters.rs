@@ -100,6 +100,8 @@ counters! {
     tcp_keep_alive_probes,
     /// Challenge ACKs (RFC 5961).
     tcp_challenge_acks,
+    /// Segments dropped because nobody read what came before them.
+    tcp_receive_full,
     /// Urgent pointers that told something new.
     tcp_urgent,
     /// Segments that came through a congested queue (ECN).

@@ -178,6 +178,7 @@ fn is_next(c: &Connection, front: &Front, len: u16) -> bool {
         && (len > SMALL || r.queue.is_empty())
         && r.beyond.is_empty()
         && c.urgent.state == Condition::NONE
+        && r.unread < c.receive_buffer()
         && !tuning::is_sample(c, len, timestamps.echo.get())
 }
 

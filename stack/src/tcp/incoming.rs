@@ -29,6 +29,12 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) {
         t.counters.no_frame += 1;
         return;
     }
+    if segment.len > 0 && is_next && t.c.receive.unread >= t.c.receive_buffer() {
+        // A scaled window is rounded up with each ACK, so that many small segments could go on without end.
+        t.counters.tcp_receive_full += 1;
+        t.c.marks.set(Marks::ACK_NOW);
+        return;
+    }
     let fits = cut_to_window(t, segment);
     if !is_next {
         // RFC 5681 4.2: an ACK at once for each segment beyond a hole; what came before it has its own.

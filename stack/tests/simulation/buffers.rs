@@ -9,6 +9,8 @@ use stack::tcp::{self, Connection, Settings};
 
 /// MSS 1460, SACK, timestamps, and windows that are scaled by nothing.
 const OFFER: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 0];
+/// MSS 1460 and windows scaled by 7.
+const SCALED: [u8; 8] = [2, 4, 5, 180, 1, 3, 3, 7];
 const MEBIBYTE: u32 = 1 << 20;
 const OUT: u32 = 4;
 
@@ -40,7 +42,7 @@ fn wide(delay: u64, most: u32, settings: &Settings) -> (Sim, Handle<Connection>,
     }
     let listener =
         tcp::listen(&mut sim.ends[SERVER], stack::link::sim::address(SERVER), PORT, 4, settings).unwrap();
-    let client = connect_from(&mut sim, 40_000);
+    let client = connect_with(&mut sim, 40_000, settings);
     sim.run_for(3 * delay + MILLISECOND);
     let server = accept(&mut sim, listener).unwrap();
     (sim, client, server)
@@ -189,4 +191,32 @@ fn what_was_not_sent_stays_below_its_low_water_mark_and_wakes_writers_at_half_of
     assert!(peer.write(c, &[0; 100]).is_ok());
     peer.shard.head.sysctls.tcp_notsent_lowat = 0;
     assert_eq!(peer.write(c, &[0; 5000]), Err(Error::Again));
+}
+
+#[test]
+fn small_segments_that_nobody_reads_do_not_outgrow_the_buffer_by_the_rounding_of_windows() {
+    let scaled = [&OFFER[..19], &[7][..]].concat();
+    let settings = Settings { receive_buffer: 65_536, buffers_fixed: 2, no_delay: 1, ..Settings::default() };
+    for timestamps in [false, true] {
+        let (mut peer, c) = Peer::established_with(&settings, if timestamps { &scaled } else { &SCALED });
+        let mut options = vec![];
+        if timestamps {
+            options = vec![1, 1, 8, 10, 0, 0, 0, 2, 0, 0, 0, 0];
+        }
+        for _ in 0..3_000 {
+            let (seq, ack, payload) = (peer.seq, peer.ack, vec![1; 100]);
+            let options = options.clone();
+            peer.send_any(&Send { flags: ACK, seq, ack, window: 65_535, payload, options });
+            if let Some(answer) = peer.sent_unchecked().last() {
+                peer.seq = answer.ack;
+            }
+        }
+        assert!(tcp::unread(&peer.shard, c) <= 65_536 + 100, "{}", tcp::unread(&peer.shard, c));
+        // What was dropped comes again once there is room.
+        while peer.read(c, 4000).is_ok() {}
+        peer.sent();
+        let (seq, ack, payload) = (peer.seq, peer.ack, vec![2; 100]);
+        peer.send_any(&Send { flags: ACK, seq, ack, window: 65_535, payload, options });
+        assert_eq!(peer.read(c, 4000), Ok(vec![2; 100]));
+    }
 }
