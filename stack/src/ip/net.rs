@@ -143,6 +143,21 @@ pub struct NetHead {
     /// 1 when some neighbour is `WANTED`.
     pub wanted: u32,
     pub pad: u32,
+    /// What routers have said of the paths to hosts.
+    learned: [LearnedMtu; LEARNED],
+}
+
+/// How many paths are known to carry less than their device; a later one takes the place of one like it.
+const LEARNED: usize = 32;
+
+/// A path that carries less than its device.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default)]
+#[repr(C)]
+pub struct LearnedMtu {
+    to: Addr,
+    mtu: u32,
+    /// In seconds of the shard's clock.
+    until: u32,
 }
 
 /// How packets reach a destination; kept by each connection.
@@ -272,6 +287,21 @@ impl Net {
         })
     }
 
+    /// A router says that packets to `to` must not be larger. Times in seconds.
+    pub(crate) fn learn_mtu(&mut self, to: Addr, mtu: u16, until: u32, now: u32) {
+        let smaller = self.learned_mtu(to, now).map_or(mtu, |(known, _)| known.min(mtu));
+        if let Some(place) = self.head.learned.get_mut(place_of_path(to)) {
+            *place = LearnedMtu { to, mtu: smaller.into(), until };
+        }
+    }
+
+    /// The MTU of the path to `to` if it is less than the device's, and until when that is believed.
+    pub(crate) fn learned_mtu(&self, to: Addr, now: u32) -> Option<(u16, u32)> {
+        let entry = self.head.learned.get(place_of_path(to))?;
+        let holds = entry.to == to && entry.mtu != 0 && entry.until > now;
+        holds.then_some((entry.mtu.min(u32::from(u16::MAX)) as u16, entry.until))
+    }
+
     /// The address of a neighbour. One that is not known is marked as wanted.
     pub fn neighbour(&mut self, addr: Addr, device: u8) -> Option<Mac> {
         let place = self.place(addr, device)?;
@@ -345,6 +375,10 @@ impl Net {
         let leased = (self.head.ports_from..self.head.ports_to).contains(&u32::from(port));
         leased && self.taken_ports.get(usize::from(port) / 64).is_some_and(|w| w & (1 << (port % 64)) == 0)
     }
+}
+
+fn place_of_path(to: Addr) -> usize {
+    to.0.wrapping_mul(0x9e37_79b1) as usize >> 16 & (LEARNED - 1)
 }
 
 fn fill<T: Copy>(table: &mut [T], from: &[T]) -> u32 {

@@ -48,6 +48,12 @@ counters! {
     icmp_errors,
     /// ICMP errors that quote what is not outstanding.
     icmp_out_of_window,
+    /// Times that a router's word has lowered the MTU of a path.
+    path_mtu_lowered,
+    /// Segments that tried whether a larger MTU passes.
+    path_mtu_probes,
+    /// Times that large packets seemed to get lost without a word.
+    path_mtu_black_holes,
     /// Packets that waited for the address of a neighbour.
     neighbour_missing,
     /// TCP segments received.

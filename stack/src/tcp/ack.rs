@@ -4,7 +4,9 @@ use super::connection::{Marks, Sending};
 use super::recovery::Progress;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Seq, State, challenge, close, congestion, ecn, info, readiness, recovery, rtt, tuning, urgent};
+use super::{
+    Seq, State, challenge, close, congestion, ecn, info, path_mtu, readiness, recovery, rtt, tuning, urgent,
+};
 use crate::region::FrameId;
 use crate::wire::Flags;
 
@@ -95,6 +97,7 @@ fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
     release_until(t, segment.ack, progress);
     t.c.send.una = segment.ack;
     info::note_acked(t, progress.acked);
+    path_mtu::on_ack(t);
     urgent::on_ack(t.c);
     t.c.timers.resending_since = 0;
     t.c.send.retries = 0;

@@ -6,7 +6,7 @@ use super::transmit::{self, path_mss};
 use super::turn::{self, Turn};
 use super::{
     Seq, Settings, State, Sysctls, Tuple, ack, close, delayed_ack, fast_open, input, keep_alive, numbers,
-    patience, readiness, rtt, timewait, tuning, window,
+    path_mtu, patience, readiness, rtt, timewait, tuning, window,
 };
 use crate::Error;
 use crate::ip::net::Path;
@@ -75,6 +75,7 @@ fn prepare(s: &mut Shard, tuple: Tuple, settings: &Settings, now: u64) -> Result
     s.counters.connections_opened_active += 1;
     if let Some(mut t) = turn::begin(s, h, now) {
         t.enter(State::SYN_SENT);
+        path_mtu::recall(&mut t);
         let offered = offered(&t.head.sysctls);
         t.c.marks.set(offered);
     }
@@ -320,6 +321,7 @@ fn established(t: &mut Turn<'_>, segment: &Segment, window: u32) {
 
 /// The state that a handshake ends in, whichever side began it.
 pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32) {
+    path_mtu::start(t);
     ack::start(t, seq, acked, window);
     t.enter(State::ESTABLISHED);
     t.c.rtt.backoff = 0;

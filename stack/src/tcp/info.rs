@@ -1,9 +1,9 @@
 //! What TCP_INFO tells.
 
+use super::congestion::{self, Choice};
 use super::connection::{Connection, Marks};
 use super::transmit::{milliseconds, path_mss};
 use super::turn::Turn;
-use super::congestion::{self, Choice};
 use super::{pacing, rtt, send_queue};
 use crate::region::Handle;
 use crate::shard::Shard;

@@ -4,7 +4,9 @@ use super::burst::{self, Run};
 use super::connection::Marks;
 use super::transmit::DEFAULT_MSS;
 use super::turn::Turn;
-use super::{State, congestion, delayed_ack, handshake, info, pacing, rate, recovery, rtt, send_queue};
+use super::{
+    State, congestion, delayed_ack, handshake, info, pacing, path_mtu, rate, recovery, rtt, send_queue,
+};
 use crate::region::FrameId;
 use crate::wire::Flags;
 
@@ -13,6 +15,7 @@ const LEAST_BOUND: u32 = 48;
 
 pub(super) fn run(t: &mut Turn<'_>) {
     t.c.marks.clear(Marks::PACED);
+    path_mtu::forget_if_old(t);
     match t.c.state {
         State::SYN_RECEIVED => {
             if t.c.marks.has(Marks::ACK_NOW) {
@@ -48,9 +51,10 @@ fn send(t: &mut Turn<'_>) {
         congestion::after_idle(t);
     }
     let (before, was_idle) = (t.c.send.next, !t.c.has_outstanding());
-    let mut stop = Stop::Done;
+    let is_held = path_mtu::probe(t) == path_mtu::Verdict::Wait;
+    let mut stop = if is_held { Stop::Partial } else { Stop::Done };
     t.run = if t.c.send.fresh.0 == t.c.send.queue.last { Run::No } else { Run::Begun };
-    while let Some(frame) = t.c.send.fresh.some() {
+    while !is_held && let Some(frame) = t.c.send.fresh.some() {
         if burst::send_full(t, frame) {
             continue;
         }
@@ -151,7 +155,7 @@ fn send_next(t: &mut Turn<'_>, frame: FrameId, push: Push) -> Stop {
 }
 
 /// Bytes that the peer's window still takes.
-fn window_room(t: &Turn<'_>) -> u32 {
+pub(super) fn window_room(t: &Turn<'_>) -> u32 {
     let edge = t.c.send.una + t.c.send.window;
     if edge.is_after(t.c.send.next) { edge.since(t.c.send.next) } else { 0 }
 }

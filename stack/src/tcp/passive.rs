@@ -7,7 +7,9 @@ use super::entries::Speaks;
 use super::segment::Segment;
 use super::transmit::{self, milliseconds};
 use super::turn::{self, Turn};
-use super::{Listener, Request, Seq, Settings, State, Tuple, handshake, input, listen, request, rtt, window};
+use super::{
+    Listener, Request, Seq, Settings, State, Tuple, handshake, input, listen, path_mtu, request, rtt, window,
+};
 use crate::ip::net::Path;
 use crate::region::Handle;
 use crate::shard::{Entry, Shard};
@@ -143,6 +145,7 @@ fn take_over(t: &mut Turn<'_>, a: &Agreement) {
     c.receive.edge = c.receive.next + window::initial(&c.settings, &t.head.sysctls);
     c.receive.ts_recent = a.ts_recent;
     c.receive.ts_recent_at = milliseconds(t.now);
+    path_mtu::recall(t);
     t.fit_segments();
 }
 

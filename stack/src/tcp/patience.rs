@@ -2,7 +2,7 @@
 
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{State, input, orphans, output, rtt};
+use super::{State, input, orphans, output, path_mtu, rtt};
 use crate::Error;
 
 /// LINUX: TCP_RTO_MIN, from which tcp_model_timeout() turns retries into a time; for a SYN TCP_TIMEOUT_INIT.
@@ -54,6 +54,7 @@ pub(super) fn bears_another_timeout(t: &mut Turn<'_>) -> bool {
     }
     // RFC 9293 3.8.3: R1, "negative advice" to the IP layer.
     if has_lasted(t, t.head.sysctls.tcp_retries1, MODEL_FIRST, None) {
+        path_mtu::suspect_black_hole(t);
         doubt_path(t);
     }
     // "at least 100 seconds for R2".

@@ -204,6 +204,10 @@ sysctls! {
     tcp_probe_interval = 600, "ipv4/tcp_probe_interval"[0];
     /// 1: ICMP's word on the MTU is not believed.
     ip_no_pmtu_disc = 0, "ipv4/ip_no_pmtu_disc"[0];
+    /// Seconds for which the word of a router on the MTU is believed.
+    mtu_expires = 600, "ipv4/route/mtu_expires"[0];
+    /// The smallest MTU that a router is believed.
+    min_pmtu = 552, "ipv4/route/min_pmtu"[0];
     /// Milliseconds between answers to segments that cannot be right.
     tcp_invalid_ratelimit = 500, "ipv4/tcp_invalid_ratelimit"[0];
     /// Challenge ACKs in a second, over all connections.

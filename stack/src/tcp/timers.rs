@@ -3,8 +3,8 @@
 use super::connection::Marks;
 use super::turn::{self, Turn};
 use super::{
-    Connection, State, close, delayed_ack, fast_open, handshake, info, keep_alive, output, pacing, patience,
-    readiness, recovery, send_queue,
+    Connection, State, close, delayed_ack, fast_open, handshake, info, keep_alive, output, pacing, path_mtu,
+    patience, readiness, recovery, send_queue,
 };
 use crate::region::Handle;
 use crate::shard::{Entry, Shard};
@@ -87,6 +87,7 @@ fn resend_due(t: &mut Turn<'_>) {
     t.counters.tcp_timeouts += 1;
     if patience::bears_another_timeout(t) {
         info::note_timeout(t);
+        path_mtu::is_inconclusive(t);
         recovery::timed_out(t);
     }
 }

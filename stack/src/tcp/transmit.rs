@@ -3,7 +3,7 @@
 use super::burst::Run;
 use super::connection::Marks;
 use super::turn::Turn;
-use super::{Seq, delayed_ack, ecn, pacing, rate, recovery, sack, send_queue, urgent, window};
+use super::{Seq, delayed_ack, ecn, pacing, path_mtu, rate, recovery, sack, send_queue, urgent, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
 use crate::region::{FrameId, Frames, HEADROOM, Purpose, Tenure};
 use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
@@ -44,6 +44,9 @@ impl Turn<'_> {
     pub(super) fn fit_segments(&mut self) {
         let c = &mut *self.c;
         let mut mss = path_mss(&c.path, self.frames.chunk_size()).min(c.send.peer_mss.max(SMALLEST_MSS));
+        if let Some(limit) = c.probing.limit() {
+            mss = mss.min(limit.max(SMALLEST_MSS));
+        }
         if c.settings.max_segment != 0 {
             mss = mss.min(c.settings.max_segment.clamp(u32::from(SMALLEST_MSS), u32::from(u16::MAX)) as u16);
         }
@@ -59,7 +62,8 @@ impl Turn<'_> {
         }
         if let Some(path) = self.net.path(self.c.head.tuple.remote) {
             let mtu = core::mem::replace(&mut self.c.path, path).mtu;
-            if mtu != path.mtu {
+            path_mtu::recall(self);
+            if mtu != self.c.path.mtu {
                 self.fit_segments();
             }
             if path.resolved != 0 {

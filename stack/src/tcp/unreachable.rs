@@ -68,7 +68,7 @@ fn of_connection(t: &mut Turn<'_>, seq: Seq, what: Unreachable) {
     }
     t.counters.icmp_errors += 1;
     if let Unreachable::TooBig(mtu) = what {
-        return path_mtu::too_big(t, mtu);
+        return path_mtu::too_big(t, seq, mtu);
     }
     if matches!(what, Unreachable::Network | Unreachable::Host) {
         revert_back_off(t, seq);

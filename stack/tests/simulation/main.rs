@@ -12,6 +12,7 @@ mod hostile;
 mod lifecycle;
 mod listening;
 mod network;
+mod path_mtu;
 mod peer;
 mod recovery;
 mod reuse_port;

@@ -20,7 +20,7 @@ fn say(peer: &mut Peer, state: NeighbourState) {
 }
 
 /// An ICMP error that quotes the start of `segment`, as a router would send it.
-fn unreachable(peer: &mut Peer, code: u8, mtu: u16, seq: u32) {
+pub(crate) fn unreachable(peer: &mut Peer, code: u8, mtu: u16, seq: u32) {
     use etherparse::{IpNumber, Ipv4Header, PacketBuilder, TcpHeader};
     let (us, them) = (address(1).0.to_be_bytes(), address(0).0.to_be_bytes());
     let mut quote = Vec::new();

@@ -23,7 +23,7 @@ pub(super) use check::{check, rebuild};
 pub(super) use loss::after_output;
 pub(super) use progress::Progress;
 pub(super) use reduction::enter_cwr;
-pub(super) use resend::{resend_lost, send_again_smaller};
+pub(super) use resend::{repair_at_full_window, resend_lost, send_again_smaller};
 pub(super) use sack::take as take_blocks;
 pub(super) use scoreboard::{FIN, PUSH, after_split, sequence_len};
 pub(super) use states::on_ack;

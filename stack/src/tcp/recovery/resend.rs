@@ -100,7 +100,14 @@ pub(in crate::tcp) fn send_again_smaller(t: &mut Turn<'_>) {
         }
         at = FrameId(meta.order.next);
     }
-    if progress.lost > 0 && t.c.recovery.phase != super::Phase::LOSS {
+    if progress.lost > 0 {
+        repair_at_full_window(t);
+    }
+}
+
+/// What is lost is sent again, and the window stays as it is.
+pub(in crate::tcp) fn repair_at_full_window(t: &mut Turn<'_>) {
+    if t.c.recovery.phase != super::Phase::LOSS {
         t.c.recovery.phase = super::Phase::LOSS;
         t.c.recovery.until = t.c.send.next;
         t.c.recovery.facts.clear(Facts::FRTO | Facts::NEW_FIRST);

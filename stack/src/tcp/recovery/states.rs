@@ -1,7 +1,7 @@
 //! The states of recovery, and what an ACK changes in them.
 
 use super::{Facts, Phase, Progress, counting, loss, rack, reduction, scoreboard, tail_probe, timer, undo};
-use crate::tcp::congestion;
+use crate::tcp::{congestion, path_mtu};
 use crate::tcp::turn::Turn;
 
 /// An ACK was taken apart: judges what it says of losses, and tells congestion control. `una` is moved already.
@@ -126,7 +126,9 @@ fn identify(t: &mut Turn<'_>, progress: &mut Progress) {
 /// Something is lost, or not.
 fn decide(t: &mut Turn<'_>) {
     if t.c.recovery.waiting > 0 {
-        enter_recovery(t);
+        if !path_mtu::has_failed(t) {
+            enter_recovery(t);
+        }
     } else if t.c.recovery.phase != Phase::CWR {
         keep_open(t);
     }
@@ -160,7 +162,7 @@ pub(super) fn keep_open(t: &mut Turn<'_>) {
 
 /// The reordering timer has found losses.
 pub(super) fn lost_without_ack(t: &mut Turn<'_>, progress: &Progress) {
-    if t.c.recovery.phase < Phase::RECOVERY {
+    if t.c.recovery.phase < Phase::RECOVERY && !path_mtu::has_failed(t) {
         enter_recovery(t);
         let mss = u32::from(t.c.send.mss);
         reduction::on_ack(t, &Progress { delivered: mss, ..*progress });
