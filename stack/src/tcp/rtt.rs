@@ -60,11 +60,17 @@ pub(super) fn back_off(rtt: &mut RoundTrip) {
     rtt.backoff = (rtt.backoff + 1).min(LARGEST_BACKOFF);
 }
 
-/// The namespace's limits.
+/// The handshake is done: the namespace's limits, and what the handshake took as the shortest round trip so far, to the
+/// next millisecond.
 pub(super) fn start(t: &mut Turn<'_>) {
     let sysctls = &t.head.sysctls;
-    t.c.rtt.least = (sysctls.tcp_rto_min_us.div_ceil(1000)).clamp(1, u32::from(u16::MAX)) as u16;
-    t.c.rtt.largest = (sysctls.tcp_rto_max_ms.div_ceil(1000)).clamp(1, 120) as u8;
+    let rtt = &mut t.c.rtt;
+    rtt.least = (sysctls.tcp_rto_min_us.div_ceil(1000)).clamp(1, u32::from(u16::MAX)) as u16;
+    rtt.largest = (sysctls.tcp_rto_max_ms.div_ceil(1000)).clamp(1, 120) as u8;
+    if rtt.smoothed != 0 && rtt.smallest == 0 {
+        rtt.smallest = (rtt.smoothed / 8).saturating_add(1000);
+        rtt.smallest_at = milliseconds(t.now);
+    }
 }
 
 /// Takes the sample that an ACK makes, if there is an unambiguous one; the round trip of the newest that it

@@ -207,7 +207,7 @@ pub(super) fn first_sent(c: &mut Connection, frames: &mut Frames, frame: FrameId
 pub(super) fn acknowledged(t: &mut Turn<'_>, frame: FrameId, progress: &mut Progress) {
     let Some(meta) = t.frames.meta(frame).copied() else { return };
     note_acknowledged(t, &meta, progress);
-    scoreboard::acknowledged(t, frame, progress);
+    scoreboard::acknowledged(t, frame, &meta, progress);
 }
 
 /// Of the first frame of the queue, so many bytes are acknowledged.

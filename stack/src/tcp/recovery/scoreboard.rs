@@ -121,15 +121,14 @@ pub(super) fn mark_sacked(t: &mut Turn<'_>, frame: FrameId, progress: &mut Progr
 }
 
 /// The peer has everything up to the end of the frame, which is the first of the queue and leaves it.
-pub(super) fn acknowledged(t: &mut Turn<'_>, frame: FrameId, progress: &mut Progress) {
-    let Some(meta) = t.frames.meta(frame).copied() else { return };
-    forget(t, frame, &meta);
+pub(super) fn acknowledged(t: &mut Turn<'_>, frame: FrameId, meta: &FrameMeta, progress: &mut Progress) {
+    forget(t, frame, meta);
     let next = FrameId(meta.link.next);
     if meta.flags & SACKED != 0 {
-        shorten_run(t, &meta);
+        shorten_run(t, meta);
     } else {
         rate::on_delivered(t, frame);
-        progress.delivered = progress.delivered.saturating_add(sequence_len(&meta));
+        progress.delivered = progress.delivered.saturating_add(sequence_len(meta));
     }
     progress.segments = progress.segments.saturating_add(1);
     let r = &mut t.c.recovery;
