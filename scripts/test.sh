@@ -2,7 +2,7 @@
 # Everything that must hold, on a fresh Debian 12 as root: style, unit and simulation tests, structure of the code, fuzzing,
 # socket calls compared with the kernel's, and real programs in the rig. Ends with one line: N passed, N failed.
 #
-#   scripts/test.sh [PART]...     only the parts named so: style build unit simulation structure fuzz calls programs
+#   scripts/test.sh [PART]...     only the parts named so: style build unit simulation count structure fuzz calls programs
 #
 # The output of each part is in build/test/.
 set -euo pipefail
@@ -118,6 +118,9 @@ simulation() {
     grep -E '^ *(loss|[0-9.]+%) ' "$log_dir/simulation.log" || true
 }
 
+# Instructions of the engine for each event, against those that are kept.
+count() { run count 300 scripts/count.sh --check; }
+
 structure() {
     local check
     export root_dir log_dir release_dir rig
@@ -159,7 +162,7 @@ main() {
     at_end stop_running
     rig=shunt-test-$$
     local part
-    for part in style build unit simulation structure fuzz calls programs; do
+    for part in style build unit simulation count structure fuzz calls programs; do
         if wanted $part; then $part; fi
     done
     progress "finished"

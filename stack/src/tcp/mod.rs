@@ -3,8 +3,9 @@
 //! The way in: [`input`] takes segments, `write`, `read` and the rest are what the socket layer calls, [`on_timer`]
 //! and [`end_of_burst`] come from the pump. Each acts on one connection in a [`turn`]; what follows in other tables
 //! is settled there. The files, in the order of a connection's life: `handshake`; `listen`, `request`, `cookies`,
-//! `passive`; `input`, `ack`, `incoming`, `receive_queue`, `beyond`, `relief`, `sack`, `window`; `send_queue`, `output`,
-//! `transmit`, `pacing`; `rtt`, `recovery`, `rate`, `congestion`, `timers`; `close`, `timewait`, `reply`.
+//! `passive`; `input`, `expected`, `ack`, `incoming`, `receive_queue`, `beyond`, `relief`, `sack`, `window`;
+//! `send_queue`, `output`, `burst`, `transmit`, `pacing`; `rtt`, `recovery`, `rate`, `congestion`, `timers`; `close`,
+//! `timewait`, `reply`.
 
 #![forbid(unsafe_code)]
 
