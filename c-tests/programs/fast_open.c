@@ -21,6 +21,15 @@ static int fast_listener(int n)
     return fd;
 }
 
+// TCPI_OPT_SYN_DATA: whether data in the SYN was taken.
+static void say_syn_data(int fd)
+{
+    struct tcp_info info;
+    socklen_t length = sizeof info;
+    MUST(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length));
+    say("data in the SYN: %s", info.tcpi_options & 32 ? "yes" : "no");
+}
+
 // Takes one connection, says what came, and answers.
 static void serve(int listening, const char *answer)
 {
@@ -34,6 +43,7 @@ static void serve(int listening, const char *answer)
         got += n;
     }
     say_bytes("the server got", text, got);
+    say_syn_data(fd);
     send_all(fd, answer, strlen(answer));
     CALL(shutdown(fd, SHUT_WR));
     GOT(recv(fd, text, sizeof text, MSG_WAITALL), text);
@@ -54,6 +64,7 @@ static void finish(int fd)
 {
     char text[16];
     GOT(recv(fd, text, sizeof text, MSG_WAITALL), text);
+    say_syn_data(fd);
     CALL(close(fd));
 }
 

@@ -48,7 +48,8 @@ fn put<const N: usize>(bytes: &mut Bytes, fields: &[(usize, [u8; N])]) {
 }
 
 fn of_one(info: &Info) -> [(usize, u8); 8] {
-    let options = [info.timestamps, info.selective, info.window_scaling, info.ecn];
+    // LINUX: bit 4 tells that a mark of congestion was ever seen, which nobody keeps.
+    let options = [info.timestamps, info.selective, info.window_scaling, info.ecn, false, info.syn_data];
     let options = options.iter().enumerate().fold(0, |bits, (bit, &on)| bits | u8::from(on) << bit);
     [
         (0, info.state),

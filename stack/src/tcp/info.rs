@@ -130,6 +130,8 @@ pub struct Info {
     pub selective: bool,
     pub window_scaling: bool,
     pub ecn: bool,
+    /// The data of a SYN was taken (RFC 7413).
+    pub syn_data: bool,
     pub send_scale: u8,
     pub receive_scale: u8,
     pub app_limited: bool,
@@ -226,6 +228,7 @@ fn of(s: &Shard, c: &Connection, now: u64) -> Info {
         selective: c.marks.has(Marks::SACK),
         window_scaling: c.marks.has(Marks::SCALED),
         ecn: c.marks.has(Marks::ECN),
+        syn_data: c.took_syn_data(),
         send_scale: c.send.scale,
         receive_scale: c.receive.scale,
         app_limited: c.delivery.limited_until != 0,

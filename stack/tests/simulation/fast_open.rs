@@ -94,6 +94,7 @@ fn data_in_a_syn_with_a_good_cookie_is_read_and_answered_before_the_handshake_is
     assert_eq!(peer.read(c, 100), Ok(b" more".to_vec()));
     assert_eq!(tcp::unacknowledged(&peer.shard, c), 0);
     assert_eq!(peer.shard.counters.fast_open_passive, 1);
+    assert!(tcp::info(&peer.shard, c, peer.now).syn_data);
     assert_eq!(peer.shard.listeners.get(l).unwrap().early, 0);
 }
 
@@ -256,6 +257,7 @@ fn a_client_asks_for_a_cookie_keeps_it_and_sends_data_with_its_next_syn() {
     assert_eq!(next.only().payload, b"");
     assert_eq!((next.state(c), tcp::unacknowledged(&next.shard, c)), (State::ESTABLISHED, 0));
     assert_eq!(next.shard.counters.fast_open_active, 1);
+    assert!(tcp::info(&next.shard, c, next.now).syn_data);
     next.write(c, &data[n..n + 10]).unwrap();
     assert_eq!(next.only().seq, syn.seq + 1 + n as u32);
 }
@@ -287,6 +289,7 @@ fn data_that_the_syn_ack_does_not_acknowledge_is_sent_again_at_once() {
         peer.send(ACK, b"");
         assert_eq!((peer.state(c), tcp::unacknowledged(&peer.shard, c)), (State::ESTABLISHED, 0));
         let failed = u64::from(taken < 7);
+        assert_eq!(tcp::info(&peer.shard, c, peer.now).syn_data, failed == 0);
         let counters = &peer.shard.counters;
         assert_eq!((counters.fast_open_active, counters.fast_open_active_failed), (1 - failed, failed));
     }

@@ -49,6 +49,11 @@ impl Connection {
             && (self.fast_open == Stage::QUEUED || self.fast_open == Stage::HELD)
     }
 
+    /// Bytes of a SYN are part of its stream, ours or the peer's.
+    pub(super) fn took_syn_data(&self) -> bool {
+        matches!(self.fast_open, Stage::QUEUED | Stage::HELD | Stage::TAKEN)
+    }
+
     /// It waits in the accept queue of its listener.
     pub(super) fn is_to_be_accepted(&self) -> bool {
         self.listener.is_some() && self.fast_open != Stage::HELD
