@@ -5,7 +5,8 @@ use super::recovery::Progress;
 use super::segment::Segment;
 use super::turn::Turn;
 use super::{
-    Seq, State, challenge, close, congestion, ecn, info, path_mtu, readiness, recovery, rtt, tuning, urgent,
+    Seq, State, challenge, close, congestion, ecn, info, input, path_mtu, readiness, recovery, rtt, tuning,
+    urgent,
 };
 use crate::region::FrameId;
 use crate::wire::Flags;
@@ -112,7 +113,7 @@ fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
         }
     }
     if t.c.fin_is_sent() && !t.c.has_outstanding() {
-        fin_acknowledged(t);
+        fin_acknowledged(t, segment);
     }
 }
 
@@ -134,12 +135,15 @@ fn release_until(t: &mut Turn<'_>, ack: Seq, progress: &mut Progress) {
     }
 }
 
-fn fin_acknowledged(t: &mut Turn<'_>) {
+fn fin_acknowledged(t: &mut Turn<'_>, segment: &Segment) {
     match t.c.state {
         State::FIN_WAIT_1 => {
             t.enter(State::FIN_WAIT_2);
             t.announce(readiness::WRITABLE);
-            close::wait_for_fin(t);
+            if !close::wait_for_fin(t) {
+                // LINUX: tcp_rcv_state_process(): the peer hears of it.
+                input::refuse(t, segment);
+            }
         }
         State::CLOSING => t.enter(State::TIME_WAIT),
         State::LAST_ACK => t.enter(State::CLOSED),

@@ -190,10 +190,15 @@ fn in_time_wait(s: &mut Shard, h: Handle<TimeWait>, t: &TimeWait, segment: &Segm
 fn answer(s: &mut Shard, h: Handle<TimeWait>, t: &TimeWait, segment: &Segment, now: u64) {
     let interval = s.head.sysctls.tcp_invalid_ratelimit;
     let Some(entry) = s.time_waits.get_mut(h) else { return };
-    if segment.flags.has(Flags::RST) || milliseconds(now).wrapping_sub(entry.answered) < interval {
+    // LINUX: tcp_oow_rate_limited(): what carries something and is no SYN is hardly part of a loop of ACKs.
+    let may_loop = segment.sequence_len() == 0 || segment.flags.has(Flags::SYN);
+    let is_early = may_loop && milliseconds(now).wrapping_sub(entry.answered) < interval;
+    if segment.flags.has(Flags::RST) || is_early {
         return;
     }
-    entry.answered = milliseconds(now);
+    if may_loop {
+        entry.answered = milliseconds(now);
+    }
     acknowledge(s, t, segment, now);
 }
 

@@ -449,7 +449,9 @@ fn state_name(number: u8) -> String {
     if number == 12 { "SYN_RECEIVED".into() } else { stack::tcp::State(number).name().into() }
 }
 
-const OPTIONS: [(&str, i32, i32); 24] = [
+const OPTIONS: [(&str, i32, i32); 26] = [
+    ("IP_RECVERR", libc::IPPROTO_IP, libc::IP_RECVERR),
+    ("IP_MTU_DISCOVER", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
     ("TCP_NODELAY", libc::IPPROTO_TCP, libc::TCP_NODELAY),
     ("TCP_CORK", libc::IPPROTO_TCP, libc::TCP_CORK),
     ("TCP_QUICKACK", libc::IPPROTO_TCP, libc::TCP_QUICKACK),

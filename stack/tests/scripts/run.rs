@@ -164,7 +164,10 @@ impl Player {
             When::After(0) if is_packet => (self.base, self.base + self.world.host.delay(0)),
             When::After(time) => around(self.base, time),
             When::At(time) => around(self.world.start, time),
-            When::Between(from, to) => (self.base + from, self.base + to),
+            When::Between(from, to) => {
+                let late = if is_packet { self.world.host.delay(to) } else { 0 };
+                (self.base + from, self.base + to + late)
+            }
             When::Whenever => (self.base, self.base + LONGEST_WAIT),
         }
     }

@@ -214,7 +214,11 @@ fn late_segments_get_few_answers_from_what_is_half_open_or_over() {
     peer.send(FIN | ACK, b"");
     peer.sent();
     for _ in 0..100 {
-        peer.send_at(peer.seq - 5000, ACK, b"old");
+        peer.send_at(peer.seq - 5000, ACK, b"");
     }
     assert!(peer.sent().len() <= 1, "TIME_WAIT");
+    // LINUX: bytes are no part of a loop of ACKs.
+    peer.send_at(peer.seq - 5000, ACK, b"old");
+    peer.send_at(peer.seq - 5000, ACK, b"old");
+    assert_eq!(peer.sent().len(), 2);
 }
