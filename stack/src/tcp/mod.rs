@@ -4,8 +4,8 @@
 //! and [`end_of_burst`] come from the pump. Each acts on one connection in a [`turn`]; what follows in other tables
 //! is settled there. The files, in the order of a connection's life: `handshake`; `listen`, `request`, `cookies`,
 //! `passive`; `input`, `expected`, `ack`, `incoming`, `receive_queue`, `beyond`, `relief`, `sack`, `window`;
-//! `send_queue`, `output`, `burst`, `transmit`, `pacing`; `rtt`, `recovery`, `rate`, `congestion`, `timers`; `close`,
-//! `timewait`, `reply`.
+//! `send_queue`, `output`, `burst`, `transmit`, `pacing`; `rtt`, `recovery`, `rate`, `congestion`, `path_mtu`;
+//! `timers`, `patience`, `keep_alive`; `close`, `orphans`, `timewait`, `reply`; `info`, `trace`.
 
 #![forbid(unsafe_code)]
 
