@@ -7,6 +7,7 @@ use super::turn::Turn;
 use super::{pacing, rtt, send_queue};
 use crate::region::Handle;
 use crate::shard::Shard;
+use crate::wire::options::TIMESTAMPS_LEN;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Counted over the connection's life, for TCP_INFO alone.
@@ -240,7 +241,9 @@ fn of(s: &Shard, c: &Connection, now: u64) -> Info {
         receiver_round_trip: c.tuning.round_trip / 8,
         send_mss: mss,
         receive_mss: u32::from(c.receive.mss),
-        advertised_mss: if asked == 0 { advertised } else { advertised.min(asked) },
+        // LINUX: less what the options of every segment take.
+        advertised_mss: if asked == 0 { advertised } else { advertised.min(asked) }
+            .saturating_sub(if c.marks.has(Marks::TIMESTAMPS) { TIMESTAMPS_LEN as u32 } else { 0 }),
         path_mtu: u32::from(c.path.mtu),
         unacknowledged: outstanding.div_ceil(mss).max(recovery.order.len),
         sacked: recovery.sacked,
