@@ -165,6 +165,10 @@ fn a_pacing_rate_that_the_program_sets_is_kept() {
         let (rate, got) = (u64::from(kib) << 10, (b.flows[0].got - before) / 5);
         assert!(got <= rate * 1005 / 1000, "{got} for {rate} {}", choice.name());
         assert!(got >= rate * 99 / 100, "{got} for {rate} {}", choice.name());
+        b.pause(true);
+        b.run(SECOND, |_| {});
+        b.pause(false);
+        b.run(100 * MILLISECOND, |_| {});
         // Two ticks are caught up with at once, and one segment more.
         let most = rate * 22 / 10_000 + 2 * 1448;
         let sent: Vec<_> = b.sim.waits.iter().flatten().filter(|w| w.from == CLIENT).collect();
