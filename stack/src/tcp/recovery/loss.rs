@@ -62,7 +62,7 @@ fn mark(t: &mut Turn<'_>, progress: &mut Progress) {
 /// be out of order, so the timeout comes soon, but not at once.
 pub(super) fn suspects_reneging(t: &mut Turn<'_>, progress: &mut Progress) -> bool {
     let first = FrameId(t.c.send.queue.first);
-    if progress.acked == 0 || !t.frames.meta(first).is_some_and(|m| m.flags & SACKED != 0) {
+    if progress.acked == 0 || t.frames.meta(first).is_none_or(|m| m.flags & SACKED == 0) {
         return false;
     }
     let half = u64::from(t.c.rtt.smoothed / 16) * 1000;
