@@ -1,8 +1,8 @@
 //! The states of recovery, and what an ACK changes in them.
 
 use super::{Facts, Phase, Progress, counting, loss, rack, reduction, scoreboard, tail_probe, timer, undo};
-use crate::tcp::{congestion, path_mtu};
 use crate::tcp::turn::Turn;
+use crate::tcp::{congestion, path_mtu};
 
 /// An ACK was taken apart: judges what it says of losses, and tells congestion control. `una` is moved already.
 pub(in crate::tcp) fn on_ack(t: &mut Turn<'_>, progress: &mut Progress, round_trip: Option<u64>) {
