@@ -76,13 +76,16 @@ keep() { # VARIANT SIDE
     die "no keeper in $namespace: $(tail -n 3 "$scratch/keeper-$namespace.log")"
 }
 
-# guess LOSS RTT: megabits per second that a flow of CUBIC may reach there (RFC 9438, section 5).
+# guess LOSS RTT: megabits per second that a flow may reach there: CUBIC's (RFC 9438, section 5), or Reno's with what the
+# timeouts cost that loss repairs cannot avoid (after Padhye, Firoiu, Towsley and Kurose, with fewer of them).
 guess() {
     awk -v loss="$1" -v rtt="$2" -v rate="$rate" 'BEGIN {
         p = loss / 100; rtt /= 1000
         if (!p) { print rate; exit }
-        cubic = 1.054 * (rtt / p) ^ 0.75; reno = 1.22 / sqrt(p)
-        mbit = (cubic > reno ? cubic : reno) * 1448 * 8 / rtt / 1e6
+        cubic = 1.054 * (rtt / p) ^ 0.75 / rtt
+        stalled = 3 * sqrt(3 * p / 8); stalled = 0.4 * (0.2 + rtt) * (stalled < 1 ? stalled : 1) * p * (1 + 32 * p * p)
+        reno = 1 / (rtt * sqrt(2 * p / 3) + stalled)
+        mbit = (cubic > reno ? cubic : reno) * 1448 * 8 / 1e6
         print mbit < rate ? mbit : rate }'
 }
 
