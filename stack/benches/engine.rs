@@ -120,7 +120,7 @@ fn look_up_among(bencher: Bencher<'_, '_>, connections: u32) {
     });
 }
 
-/// Finding the same one among so many: its cache lines are warm.
+/// Finding the same one among so many: its cache lines are warm, and its hash is remembered.
 #[divan::bench(args = CROWDS, sample_size = 1000, sample_count = 100)]
 fn look_up_again_among(bencher: Bencher<'_, '_>, connections: u32) {
     let mut crowd = Crowd::new(connections);
