@@ -232,7 +232,7 @@ sysctls! {
     tcp_rto_min_us = 200_000, "ipv4/tcp_rto_min_us"[0];
     /// Milliseconds: the largest retransmission timeout.
     tcp_rto_max_ms = 120_000, "ipv4/tcp_rto_max_ms"[0];
-    /// Which algorithm sockets have that do not choose: a number of `congestion::Choice`.
+    /// Which algorithm sockets have that do not choose: reno, cubic or bbr.
     tcp_congestion_control = 2, "ipv4/tcp_congestion_control"[0];
 }
 
