@@ -55,10 +55,7 @@ fn pieces_of(header: &libc::msghdr) -> Result<Buffers, Errno> {
 
 pub(super) unsafe fn sendmsg(fd: c_int, message: *const libc::msghdr, flags: c_int) -> Outcome {
     if flags & libc::MSG_FASTOPEN != 0 {
-        let header = match user_memory::read(message) {
-            Ok(header) => header,
-            Err(error) => return Err(error),
-        };
+        let header = user_memory::read(message)?;
         let open = || {
             let raw = Raw::from_program(header.msg_name, header.msg_namelen as usize)?;
             Ok((raw, pieces_of(&header)?))

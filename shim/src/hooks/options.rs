@@ -128,6 +128,7 @@ pub(super) unsafe fn getsockopt(
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, and nothing may be allocated here")]
 enum Answer {
     Number(i32),
     /// Eight bytes where there is room for them, else four.

@@ -8,7 +8,8 @@ mod references;
 
 pub use buffers::{Sink, Source};
 pub use calls::{
-    Endpoint, How, Placement, Reason, Reuse, accept, configure, connect, connect_outcome, connect_with_data, is_port_in_use, listen, local_endpoint, remote_endpoint, shutdown, take_error,
+    Endpoint, How, Placement, Reason, Reuse, accept, configure, connect, connect_outcome, connect_with_data,
+    is_port_in_use, listen, local_endpoint, remote_endpoint, shutdown, take_error,
 };
 pub use references::{Reference, adopt, by_inode, drop_process, hold, let_go};
 

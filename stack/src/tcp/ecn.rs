@@ -1,9 +1,9 @@
 //! Explicit congestion notification: RFC 3168. What the handshake agreed on is in [`Marks::ECN`].
 
 use super::connection::{Connection, Marks};
-use super::{delayed_ack, recovery};
 use super::segment::Segment;
 use super::turn::Turn;
+use super::{delayed_ack, recovery};
 use crate::wire::Flags;
 
 /// The codepoints of the IP header, in the lowest bits of its second byte.

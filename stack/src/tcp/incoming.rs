@@ -3,7 +3,9 @@
 use super::connection::Marks;
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Connection, Seq, State, beyond, delayed_ack, ecn, input, readiness, receive_queue, sack, tuning};
+use super::{
+    Connection, Seq, State, beyond, delayed_ack, ecn, input, readiness, receive_queue, sack, tuning,
+};
 use crate::Error;
 use crate::wire::Flags;
 

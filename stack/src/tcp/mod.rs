@@ -81,8 +81,8 @@ pub use settings::Settings;
 pub use state::State;
 pub use sysctl::{Row, Sysctls};
 pub use trace::{Change, Trace};
-pub use urgent::{at_mark, read_urgent};
 pub(crate) use unreachable::{Unreachable, unreachable};
+pub use urgent::{at_mark, read_urgent};
 
 use crate::Error;
 use crate::ip::net::Addr;

@@ -28,7 +28,7 @@ pub struct Cookie {
 impl Cookie {
     /// None for a length that no cookie has.
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let is_whole = bytes.is_empty() || (bytes.len() >= MIN_COOKIE && bytes.len() % 2 == 0);
+        let is_whole = bytes.is_empty() || (bytes.len() >= MIN_COOKIE && bytes.len().is_multiple_of(2));
         let mut cookie = Self { len: bytes.len() as u8, ..Self::default() };
         cookie.bytes.get_mut(..bytes.len()).filter(|_| is_whole)?.copy_from_slice(bytes);
         Some(cookie)
