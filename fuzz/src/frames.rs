@@ -119,8 +119,8 @@ fn crafted(dice: &mut Dice, seen: &[u8]) -> Option<Vec<u8>> {
         ack: near(dice, real.tcp.ack.get()),
         flags: if dice.one_in(10) { Flags(dice.roll() as u8) } else { Flags(dice.pick(&FLAGS)) },
         window: dice.pick(&WINDOWS),
-        urgent: 0,
-        service: 0,
+        urgent: dice.pick(&[0, 0, 1, 2, len as u16, 1448, u16::MAX]),
+        service: dice.pick(&[0, 0, 0, 1, 2, 3]),
         options: &options,
         payload_len: len as u16,
         payload_sum: checksum::sum(&payload),
@@ -132,8 +132,49 @@ fn crafted(dice: &mut Dice, seen: &[u8]) -> Option<Vec<u8>> {
     Some(packet)
 }
 
+/// Selective acknowledgements around what the real segment acknowledges, behind its timestamps if it has room.
+fn blocks(dice: &mut Dice, seen: &[u8]) -> Vec<u8> {
+    let ack = dissect(seen).map_or(0, |a| a.tcp.ack.get());
+    let timestamps = seen.get(54..66).filter(|o| o.starts_with(&[1, 1, 8, 10]) && dice.one_in(2));
+    let mut options = timestamps.unwrap_or(&[]).to_vec();
+    let count = 1 + dice.below(3);
+    options.extend([1, 1, 5, 2 + 8 * count as u8]);
+    for _ in 0..count {
+        // Whole segments mostly, so that they name some that were sent.
+        let segments = |dice: &mut Dice| dice.below(12) as u32 * 1448;
+        let from = match dice.below(4) {
+            0 => ack.wrapping_add(dice.pick(&DISTANCES) as u32),
+            1 => ack.wrapping_sub(segments(dice)),
+            _ => ack.wrapping_add(segments(dice)),
+        };
+        let to = match dice.below(6) {
+            0 => from.wrapping_add(dice.pick(&DISTANCES) as u32),
+            _ => from.wrapping_add(1448 + segments(dice)),
+        };
+        options.extend(from.to_be_bytes());
+        options.extend(to.to_be_bytes());
+    }
+    options
+}
+
+/// Options of a SYN: sizes, scales and cookies of all kinds.
+fn of_syn(dice: &mut Dice) -> Vec<u8> {
+    let mut options = vec![2, 4, dice.pick(&[0, 0, 1, 5, 255]), dice.roll() as u8];
+    options.extend([4, 2, 1, 1, 1, 3, 3, dice.pick(&[0, 7, 14, 15, 255])]);
+    let len = dice.pick(&[0, 2, 4, 8, 8, 16, 17]);
+    options.extend([34, 2 + len as u8]);
+    options.extend(dice.bytes(len));
+    options.resize(options.len().next_multiple_of(4), 1);
+    options
+}
+
 /// Options of the real segment, of none, or noise; always whole words.
 fn options(dice: &mut Dice, seen: &[u8]) -> Vec<u8> {
+    match dice.below(9) {
+        6 | 7 => return blocks(dice, seen),
+        8 if dice.one_in(3) => return of_syn(dice),
+        _ => {}
+    }
     match dice.below(6) {
         0 => Vec::new(),
         1 => {

@@ -6,7 +6,7 @@ use crate::frames;
 use stack::link::sim::{self, Conditions, Packet, Sim, address};
 use stack::region::{Handle, Sizes};
 use stack::socket::{self, SocketRef};
-use stack::tcp::{self, Connection, Listener, Settings, Tuple};
+use stack::tcp::{self, Connection, Listener, Settings, Sysctls, Tuple};
 use zerocopy::IntoBytes;
 
 const CLIENT: usize = 0;
@@ -34,9 +34,15 @@ pub enum Start {
     Closing,
     LastAck,
     TimeWait,
+    /// Both ends have sent a SYN to each other.
+    BothOpen,
+    /// The listener has answered by a cookie.
+    Cookies,
+    /// Nobody reads, and the window is closed.
+    ZeroWindow,
 }
 
-pub const STARTS: [Start; 12] = [
+pub const STARTS: [Start; 15] = [
     Start::Listening,
     Start::SynSent,
     Start::HalfOpen,
@@ -49,6 +55,9 @@ pub const STARTS: [Start; 12] = [
     Start::Closing,
     Start::LastAck,
     Start::TimeWait,
+    Start::BothOpen,
+    Start::Cookies,
+    Start::ZeroWindow,
 ];
 
 pub struct World {
@@ -65,7 +74,14 @@ impl World {
         let sizes = Sizes { frames: 192, connections: 16, requests: 16, time_waits: 16, ..Sizes::tiny() };
         let mut sim = Sim::new(sizes, Conditions::default(), seed).expect("no memory for a region");
         sim.tap = Some(Vec::new());
+        let mut dice = Dice::new(seed);
+        for end in &mut sim.ends {
+            customs(&mut end.head.sysctls, &mut dice, start);
+        }
         let small = Settings {
+            fast_open: dice.pick(&[0, 3]),
+            congestion: dice.below(4) as u8,
+            urgent_inline: dice.below(2) as u8,
             receive_buffer: 64 << 10,
             send_buffer: 64 << 10,
             buffers_fixed: 3,
@@ -85,7 +101,10 @@ impl World {
         if matches!(start, Start::SynSent | Start::Listening) {
             return self.sim.flush();
         }
-        if start == Start::HalfOpen {
+        if start == Start::BothOpen {
+            return self.open_from_the_other_side(settings);
+        }
+        if matches!(start, Start::HalfOpen | Start::Cookies) {
             self.sim.conditions.delay = 20 * MILLISECOND;
             return self.sim.run_for(25 * MILLISECOND);
         }
@@ -101,6 +120,12 @@ impl World {
                 self.sim.conditions = Conditions { loss: 300_000, ..Conditions::default() };
                 self.write(CLIENT, 20_000);
                 self.sim.run_for(MILLISECOND);
+            }
+            Start::ZeroWindow => {
+                for _ in 0..40 {
+                    self.write(CLIENT, 5000);
+                    self.sim.run_for(5 * MILLISECOND);
+                }
             }
             Start::FinWait1 => {
                 self.shutdown(CLIENT);
@@ -143,6 +168,16 @@ impl World {
         }
     }
 
+    /// The server connects to where the client connects from, before either hears of the other.
+    fn open_from_the_other_side(&mut self, settings: &Settings) {
+        let tuple =
+            Tuple { local: address(SERVER), remote: address(CLIENT), local_port: PORT, remote_port: 40_000 };
+        if let Ok(c) = tcp::connect(&mut self.sim.ends[SERVER], tuple, settings, self.sim.now) {
+            self.hold(SERVER, c);
+        }
+        self.sim.flush();
+    }
+
     fn accept(&mut self) {
         if let Some(c) = tcp::accept(&mut self.sim.ends[SERVER], self.listener) {
             self.hold(SERVER, c);
@@ -162,6 +197,17 @@ impl World {
         let bytes = vec![0x5a; len];
         let c = self.one_of(end);
         let _ = tcp::write(&mut self.sim.ends[end], c, &mut &bytes[..], len % 3 == 1, self.sim.now);
+    }
+
+    fn write_urgent(&mut self, end: usize) {
+        let c = self.one_of(end);
+        let _ = tcp::write_urgent(&mut self.sim.ends[end], c, &mut &b"now"[..], false, self.sim.now);
+    }
+
+    fn read_urgent(&mut self, end: usize) {
+        let c = self.one_of(end);
+        let mut sink = &mut self.buffer[..1];
+        let _ = tcp::read_urgent(&mut self.sim.ends[end], c, &mut sink, false);
     }
 
     fn read(&mut self, end: usize, peek: bool) {
@@ -219,7 +265,9 @@ impl World {
 
     fn happen(&mut self, dice: &mut Dice, end: usize) {
         let now = self.sim.now;
-        match dice.below(14) {
+        match dice.below(16) {
+            14 => self.write_urgent(end),
+            15 => self.read_urgent(end),
             0 | 1 => self.write(end, 1 + dice.below(6000)),
             2 | 3 => self.read(end, dice.one_in(4)),
             4 => self.shutdown(end),
@@ -313,6 +361,21 @@ impl World {
             report.recoveries += c.recoveries;
         }
     }
+}
+
+/// What a namespace may have set.
+fn customs(sysctls: &mut Sysctls, dice: &mut Dice, start: Start) {
+    sysctls.tcp_syncookies = if start == Start::Cookies { 2 } else { dice.pick(&[0, 1, 1, 2]) };
+    sysctls.tcp_ecn = dice.pick(&[0, 1, 1, 2]);
+    sysctls.tcp_fastopen = dice.pick(&[0, 1, 3, 3, 0x207]);
+    sysctls.tcp_sack = u32::from(!dice.one_in(5));
+    sysctls.tcp_timestamps = u32::from(!dice.one_in(4));
+    sysctls.tcp_window_scaling = u32::from(!dice.one_in(6));
+    sysctls.tcp_recovery = dice.pick(&[1, 1, 1, 0, 3, 5]);
+    sysctls.tcp_mtu_probing = dice.pick(&[0, 1, 2]);
+    sysctls.tcp_abort_on_overflow = u32::from(dice.one_in(4));
+    sysctls.tcp_max_orphans = dice.pick(&[1, 100_000]);
+    sysctls.tcp_max_tw_buckets = dice.pick(&[1, 100_000]);
 }
 
 fn scribble(dice: &mut Dice, bytes: &mut [u8]) {

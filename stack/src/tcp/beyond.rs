@@ -204,7 +204,7 @@ fn drop_covered(t: &mut Turn<'_>, before: Option<Run>, start: Seq, end: Seq) -> 
 
 fn remove_all(t: &mut Turn<'_>, run: &Run) {
     let mut at = run.first;
-    for _ in 0..t.c.receive.beyond.len {
+    for _ in 0..t.c.receive.beyond.len.min(t.frames.total()) {
         let next = FrameId(t.frames.meta(at).map_or(0, |m| m.link.next));
         t.c.receive.beyond.remove(t.frames, at.0);
         t.frames.release(at);
@@ -272,7 +272,10 @@ pub(super) fn prune(t: &mut Turn<'_>) -> bool {
 /// RCV.NXT has moved: the runs that it reaches are no longer beyond a hole.
 pub(super) fn drain(t: &mut Turn<'_>) {
     let reached = t.c.receive.next;
-    while let Some(run) = run_from(t.frames, FrameId(t.c.receive.beyond.first)) {
+    // No list is longer than there are frames, whatever somebody wrote over it.
+    let most = t.frames.total();
+    for _ in 0..most {
+        let Some(run) = run_from(t.frames, FrameId(t.c.receive.beyond.first)) else { break };
         if run.start.is_after(t.c.receive.next) {
             break;
         }
@@ -280,7 +283,7 @@ pub(super) fn drain(t: &mut Turn<'_>) {
             sack::duplicate(t, run.start, run.end.earlier_of(reached));
         }
         t.c.receive.runs.remove(&mut Recency(t.frames), run.first.0);
-        for _ in 0..t.c.receive.beyond.len {
+        for _ in 0..t.c.receive.beyond.len.min(most) {
             let Some(frame) = t.c.receive.beyond.pop_front(t.frames).map(FrameId) else { break };
             move_to_reader(t, frame);
             if frame == run.last {

@@ -121,8 +121,8 @@ fn sending(frames: &mut Frames, h: Handle<Connection>, c: &Connection) -> Result
     if c.send.una.is_after(c.send.next) || c.send.next.is_after(c.send.end + 1) {
         return Err("SND.UNA, SND.NXT and the end of the queue are out of order");
     }
-    if !c.probing.is_sound(c.send.una, c.send.next) {
-        return Err("a probe of the path MTU is not outstanding");
+    if !c.probing.is_sound(c.send.next) {
+        return Err("a probe of the path MTU was never sent");
     }
     let mut at = None;
     let mut fresh = FrameId::NONE;

@@ -51,9 +51,9 @@ impl Probing {
         (self.is_on != 0).then(|| self.low.saturating_sub(IP_AND_TCP as u16))
     }
 
-    /// Past its end a probe is settled; what is searched lies in order.
-    pub(super) fn is_sound(&self, una: Seq, next: Seq) -> bool {
-        self.size == 0 || (!self.start.is_before(una) && !self.end.is_after(next)) || !self.end.is_after(una)
+    /// A probe was sent; a peer may have acknowledged a part of it.
+    pub(super) fn is_sound(&self, next: Seq) -> bool {
+        self.size == 0 || !self.end.is_after(next)
     }
 }
 

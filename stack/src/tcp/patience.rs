@@ -20,11 +20,12 @@ impl Turn<'_> {
 
 /// LINUX: tcp_model_timeout(): the time that so many retries with exponential back-off would take.
 fn time_of(retries: u32, first: u64, largest: u64) -> u64 {
-    let doublings = (largest / first).max(1).ilog2();
+    let doublings = (largest / first.max(1)).max(1).ilog2();
+    let doubling = |times: u32| ((2u64 << times.min(32)) - 1).saturating_mul(first);
     if retries <= doublings {
-        return ((2u64 << retries) - 1) * first;
+        return doubling(retries);
     }
-    ((2u64 << doublings) - 1) * first + u64::from(retries - doublings) * largest
+    doubling(doublings).saturating_add(u64::from(retries - doublings).saturating_mul(largest))
 }
 
 fn user_timeout(t: &Turn<'_>) -> Option<u64> {

@@ -25,6 +25,10 @@ pub(super) fn relieve(s: &mut Shard, now: u64) {
             continue;
         }
         let Some(mut t) = turn::begin(s, h, now) else { continue };
-        while t.frames.is_scarce() && beyond::prune(&mut t) {}
+        for _ in 0..t.frames.total() {
+            if !t.frames.is_scarce() || !beyond::prune(&mut t) {
+                break;
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::connection::Marks;
 use super::turn::Turn;
 use super::{Seq, delayed_ack, ecn, pacing, path_mtu, rate, recovery, sack, send_queue, urgent, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
-use crate::region::{FrameId, Frames, HEADROOM, Purpose, Tenure};
+use crate::region::{FrameId, Frames, HEADROOM, Purpose};
 use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
 use crate::wire::{Flags, SegmentHeaders, Template, Timestamps};
 
@@ -141,7 +141,6 @@ impl Turn<'_> {
         if let Some(meta) = self.frames.meta_mut(frame) {
             meta.sent_at = self.now;
             meta.transmissions = meta.transmissions.saturating_add(1);
-            debug_assert_eq!(meta.tenure, Tenure::SENDING);
             let len = u32::from(meta.payload_len);
             self.c.tally.data_out = self.c.tally.data_out.wrapping_add(u32::from(len > 0));
             pacing::on_sent(self, len);
