@@ -117,6 +117,8 @@ transfer() {
         status=1
         stop_serving
     fi
+    # The last ACKs are still under way: nothing of this transfer is to be counted among the packets of the next.
+    sleep "$(awk -v rtt="$round_trip" 'BEGIN { print rtt / 400 + 0.05 }')"
     end "$relay"
     wait "$relay" 2>/dev/null || true
     [ $status = 0 ] && note "$@" && return
