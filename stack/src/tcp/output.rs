@@ -54,7 +54,12 @@ fn send(t: &mut Turn<'_>) {
     let is_held = path_mtu::probe(t) == path_mtu::Verdict::Wait;
     let mut stop = if is_held { Stop::Partial } else { Stop::Done };
     t.run = if t.c.send.fresh.0 == t.c.send.queue.last { Run::No } else { Run::Begun };
-    while !is_held && let Some(frame) = t.c.send.fresh.some() {
+    // No queue is longer than there are frames, whatever somebody wrote over it.
+    let mut left = if is_held { 0 } else { t.frames.total() };
+    while left > 0
+        && let Some(frame) = t.c.send.fresh.some()
+    {
+        left -= 1;
         if burst::send_full(t, frame) {
             continue;
         }

@@ -106,7 +106,8 @@ pub(in crate::tcp) fn timed_out(t: &mut Turn<'_>) {
 /// LINUX: net.ipv4.tcp_thin_linear_timeouts: a stream of few segments tries some times without backing off.
 fn back_off(t: &mut Turn<'_>) {
     let r = &t.c.recovery;
-    let is_thin = r.order.len + r.sacked + r.waiting < THIN_SEGMENTS && t.c.congestion.threshold != u32::MAX;
+    let outstanding = r.order.len.saturating_add(r.sacked).saturating_add(r.waiting);
+    let is_thin = outstanding < THIN_SEGMENTS && t.c.congestion.threshold != u32::MAX;
     let is_linear = t.head.sysctls.tcp_thin_linear_timeouts != 0 && is_thin;
     if !is_linear || t.c.send.retries > THIN_RETRIES {
         rtt::back_off(&mut t.c.rtt);
