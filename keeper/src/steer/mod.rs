@@ -87,18 +87,18 @@ impl Steering {
 
     /// The program stays attached for as long as any process holds this descriptor.
     pub(crate) fn link(&self) -> BorrowedFd<'_> {
-        self.link.as_fd()
+        rustix::fd::AsFd::as_fd(&self.link)
     }
 
     /// Takes the program off the device, whoever else holds the link.
     pub(crate) fn detach(&self) {
-        link::detach(self.link.as_raw_fd());
+        link::detach(rustix::fd::AsRawFd::as_raw_fd(&self.link));
     }
 
     /// From now on, what arrives on `queue` and is ours goes to `socket`.
     pub(crate) fn serve_queue(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), Fault> {
         self.sockets
-            .set(queue, socket.as_raw_fd(), 0)
+            .set(queue, rustix::fd::AsRawFd::as_raw_fd(&socket), 0)
             .map_err(|error| Fault::new(format!("cannot steer packets of queue {queue}: {error}")))
     }
 
