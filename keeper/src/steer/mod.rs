@@ -14,9 +14,6 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::Xdp;
-// Where a package built along with this one asks rustix for its `std`, these are the same traits as std's.
-#[allow(unused_imports)]
-use rustix::fd::{AsFd as _, AsRawFd as _};
 use rustix::fd::{BorrowedFd, OwnedFd};
 
 use crate::fault::Fault;
