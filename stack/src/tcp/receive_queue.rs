@@ -78,7 +78,7 @@ pub(super) fn coalesce(frames: &mut Frames, last: FrameId, from: FrameId, payloa
 /// failed.
 pub(super) fn peek(c: &Connection, frames: &Frames, to: &mut impl Sink, mut skip: usize) -> (usize, bool) {
     let (mut at, mut copied) = (FrameId(c.receive.queue.first), 0);
-    for _ in 0..c.receive.queue.len {
+    for _ in 0..c.receive.queue.len.min(frames.total()) {
         let payload = frames.payload(at);
         let skipped = skip.min(payload.len());
         skip -= skipped;
@@ -99,9 +99,9 @@ pub(super) fn peek(c: &Connection, frames: &Frames, to: &mut impl Sink, mut skip
 /// Moves bytes to the program and frees the frames that it has emptied. As [`peek`] tells.
 pub(super) fn take(c: &mut Connection, frames: &mut Frames, to: &mut impl Sink) -> (usize, bool) {
     let mut copied = 0;
-    while to.room() > 0
-        && let Some(frame) = FrameId(c.receive.queue.first).some()
-    {
+    // No queue is longer than there are frames, whatever somebody wrote over it.
+    for _ in 0..=frames.total() {
+        let Some(frame) = FrameId(c.receive.queue.first).some().filter(|_| to.room() > 0) else { break };
         let payload = frames.payload(frame);
         let part = payload.get(..payload.len().min(to.room())).unwrap_or(&[]);
         let (whole, wanted) = (payload.len(), part.len());
