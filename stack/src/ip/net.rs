@@ -225,11 +225,16 @@ impl Net {
         self.head.generation = self.head.generation.wrapping_add(1).max(1);
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn is_local(&self, addr: Addr) -> bool {
         // Most hosts have one address, or one that nearly all packets are for.
         let is_first = self.addresses.first().is_some_and(|a| a.addr == addr && self.head.addresses > 0);
-        is_first || self.addresses().iter().any(|a| a.addr == addr)
+        is_first || self.has_address(addr)
+    }
+
+    #[inline(never)]
+    fn has_address(&self, addr: Addr) -> bool {
+        self.addresses().iter().any(|a| a.addr == addr)
     }
 
     /// Whether the device of a link is one on which checksums may be left to the card.
