@@ -7,7 +7,7 @@ pub mod net;
 
 use crate::region::{FrameId, Tenure};
 use crate::shard::Shard;
-use crate::tcp::{self, Datagram};
+use crate::tcp::{self, Datagram, Taken};
 use crate::wire::headers::{ETHERNET_LEN, IPV4_LEN};
 use crate::wire::{EtherType, EthernetHeader, Ipv4Header, Protocol, checksum};
 use net::Addr;
@@ -15,8 +15,10 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Handles one received frame, which is `HELD`; takes it over.
 pub fn input(s: &mut Shard, frame: FrameId, now: u64) {
-    if !tcp::take_expected(s, frame, now) {
-        take_apart(s, frame, now);
+    match tcp::take_expected(s, frame, now) {
+        Taken::Queued => return,
+        Taken::Handled => {}
+        Taken::No => take_apart(s, frame, now),
     }
     // Whoever wanted the frame has made it his.
     if s.frames.meta(frame).is_some_and(|m| m.tenure == Tenure::HELD) {

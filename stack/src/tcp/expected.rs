@@ -46,41 +46,54 @@ const VERSION_AND_LEN: u8 = 0x45;
 /// The lowest bits of the second byte of the IP header.
 const ECN: u8 = 3;
 
-/// Takes a packet for an established connection, if its headers are laid out as usual. False: nothing is done, and it is
-/// to be taken apart slowly.
+/// What has become of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Nothing: it is to be taken apart slowly.
+    No,
+    /// Its frame is in a receive queue.
+    Queued,
+    /// All is done that it asked for; its frame may still be held.
+    Handled,
+}
+
+/// Takes a packet for an established connection, if its headers are laid out as usual.
 #[inline]
-pub(crate) fn take(s: &mut Shard, frame: FrameId, now: u64) -> bool {
-    take_recent(s, frame, now) || take_other(s, frame, now)
+pub(crate) fn take(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
+    match take_recent(s, frame, now) {
+        Taken::No => take_other(s, frame, now),
+        taken => taken,
+    }
 }
 
 /// Takes the packet if it is for another connection than the last one was for.
 #[inline(never)]
-fn take_other(s: &mut Shard, frame: FrameId, now: u64) -> bool {
+fn take_other(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
     let packet = s.frames.packet(frame);
-    let Ok((front, _)) = Front::ref_from_prefix(packet) else { return false };
+    let Ok((front, _)) = Front::ref_from_prefix(packet) else { return Taken::No };
     if !is_usual(front, packet.len()) {
-        return false;
+        return Taken::No;
     }
     let tuple = tuple(front);
     match s.flow(&tuple) {
         Some(Entry::Connection(h)) if h != s.after.recent => s.after.recent = h,
-        _ => return false,
+        _ => return Taken::No,
     }
     take_recent(s, frame, now)
 }
 
 /// Takes the packet if it is for the connection that the last one was for.
 #[inline(always)]
-fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> bool {
+fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
     let h = s.after.recent;
-    let Some(c) = s.connections.get_mut(h) else { return false };
-    let Some((meta, front, len)) = look(&s.frames, &s.net, c, frame) else { return false };
+    let Some(c) = s.connections.get_mut(h) else { return Taken::No };
+    let Some((meta, front, len)) = look(&s.frames, &s.net, c, frame) else { return Taken::No };
     s.counters.tcp_segments_in += 1;
     let payload = meta.start + HEADERS as u16;
     if !is_next(c, front, len) || s.frames.is_exhausted() {
         let segment = segment(c, front, frame, payload, len);
         input::to_connection(s, h, &segment, now);
-        return true;
+        return Taken::Handled;
     }
     s.head.changing = Entry::Connection(h).as_ref();
     note_headers(c, &s.head.sysctls, front, len, now);
@@ -90,7 +103,7 @@ fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> bool {
     if !c.marks.has(Marks::TOUCHED) {
         input::touch(s, h, now);
     }
-    true
+    Taken::Queued
 }
 
 /// The headers and the length of the payload, if the packet is for this connection, whole, and has no options but

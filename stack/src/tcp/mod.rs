@@ -71,7 +71,7 @@ pub use check::check;
 pub use connection::Connection;
 pub use delayed_ack::{is_quick_ack, set_quick_ack};
 pub use entries::{Listener, Request, TimeWait, Tuple};
-pub(crate) use expected::take as take_expected;
+pub(crate) use expected::{Taken, take as take_expected};
 pub use fast_open::Peers as FastOpenPeers;
 pub use info::{Info, congestion_info, congestion_name, info};
 pub(crate) use input::{Datagram, receive};
