@@ -1,12 +1,12 @@
 //! Ending a connection: shutdown, close, abort.
 
 use super::connection::{Connection, Marks};
+use super::timers::SECOND;
 use super::turn::{self, Turn};
 use super::{State, input, orphans, readiness, rtt};
 use crate::region::Handle;
 use crate::shard::Shard;
 
-const SECOND: u64 = 1_000_000_000;
 /// LINUX: TCP_TIMEWAIT_LEN; RFC 9293 says twice the maximum segment lifetime.
 pub(super) const TIME_WAIT: u64 = 60 * SECOND;
 

@@ -7,9 +7,9 @@ use super::{delayed_ack, recovery};
 use crate::wire::Flags;
 
 /// The codepoints of the IP header, in the lowest bits of its second byte.
-const FIELD: u8 = 3;
+pub(super) const FIELD: u8 = 3;
 const CAPABLE: u8 = 2;
-const CONGESTION: u8 = 3;
+pub(super) const CONGESTION: u8 = 3;
 
 /// Payload has come, perhaps through a queue that was long.
 ///

@@ -8,7 +8,7 @@ use super::receive_queue::{self, SMALL};
 use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::urgent::Condition;
-use super::{Seq, State, Sysctls, Tuple, delayed_ack, incoming, tuning};
+use super::{Seq, State, Sysctls, Tuple, delayed_ack, ecn, incoming, tuning};
 use crate::ip::net::{Addr, Net};
 use crate::region::{FrameId, FrameMeta, Frames};
 use crate::shard::{Entry, Shard};
@@ -42,9 +42,6 @@ const HEADERS: usize = OPTIONS + TIMESTAMPS_LEN;
 /// TCP's header with the timestamps, in words.
 const OFFSET: u8 = (TCP_LEN + TIMESTAMPS_LEN) as u8 / 4;
 const VERSION_AND_LEN: u8 = 0x45;
-
-/// The lowest bits of the second byte of the IP header.
-const ECN: u8 = 3;
 
 /// What has become of a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -180,7 +177,7 @@ fn is_next(c: &Connection, front: &Front, len: u16) -> bool {
     c.state == State::ESTABLISHED
         && c.marks.has(Marks::TIMESTAMPS)
         && tcp.flags | Flags::PSH == Flags::ACK | Flags::PSH
-        && ip.service & ECN != ECN
+        && ip.service & ecn::FIELD != ecn::CONGESTION
         && seq == r.next
         && Seq(tcp.ack.get()) == c.send.una
         && u32::from(tcp.window.get()).wrapping_shl(u32::from(c.send.scale)) == c.send.window

@@ -249,7 +249,7 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
     if !flags.has(Flags::ECE) || flags.has(Flags::CWR) {
         t.c.marks.clear(Marks::ECN);
     }
-    let said = parse(syn_options(t, segment));
+    let said = parse(segment.options_in(t.frames));
     established(t, segment, u32::from(segment.window));
     fast_open::answered(t, segment, &said);
     t.c.marks.set(Marks::ACK_NOW);
@@ -279,7 +279,7 @@ pub(super) fn is_answer_to_both_open(c: &Connection, segment: &Segment) -> bool 
 
 /// Takes over what the peer's SYN says.
 fn learn(t: &mut Turn<'_>, segment: &Segment) {
-    let said = parse(syn_options(t, segment));
+    let said = parse(segment.options_in(t.frames));
     let window = window::initial(&t.c.settings, &t.head.sysctls);
     let c = &mut *t.c;
     c.receive.next = segment.seq + 1;
@@ -303,11 +303,6 @@ fn learn(t: &mut Turn<'_>, segment: &Segment) {
         }
     }
     t.fit_segments();
-}
-
-fn syn_options<'a>(t: &'a Turn<'_>, segment: &Segment) -> &'a [u8] {
-    let (at, len) = (usize::from(segment.options.0), usize::from(segment.options.1));
-    t.frames.packet(segment.frame).get(at..at + len).unwrap_or(&[])
 }
 
 /// Our SYN is acknowledged, and the peer's is here.

@@ -1,11 +1,11 @@
 //! Keep-alive: RFC 9293 3.8.4, as Linux's tcp_keepalive_timer() does it.
 
 use super::connection::Marks;
+use super::timers::SECOND;
 use super::turn::Turn;
 use super::{State, input, patience};
 use crate::wire::Flags;
 
-const SECOND: u64 = 1_000_000_000;
 /// LINUX: TCP_RESOURCE_PROBE_INTERVAL: when a probe could not be sent.
 const TRY_AGAIN: u64 = 500_000_000;
 

@@ -8,18 +8,17 @@ use super::segment::Segment;
 use super::transmit::{self, milliseconds};
 use super::turn::{self, Turn};
 use super::{
-    Listener, Request, Seq, Settings, State, Tuple, handshake, input, listen, path_mtu, request, rtt, window,
+    Listener, Request, Seq, Settings, State, Tuple, ecn, handshake, input, listen, path_mtu, request, rtt,
+    window,
 };
 use crate::ip::net::Path;
 use crate::region::Handle;
 use crate::shard::{Entry, Shard};
-use crate::wire::options::{Cookie, MAX_WINDOW_SCALE, parse, syn_bytes};
+use crate::wire::options::{Cookie, MAX_WINDOW_SCALE, syn_bytes};
 use crate::wire::{Flags, SynOptions, Timestamps};
 
 /// The peer does not scale its windows.
 pub(super) const UNSCALED: u8 = u8::MAX;
-/// The two bits of the IP header that are ECN's (RFC 3168 5).
-const ECN_FIELD: u8 = 3;
 
 /// What the peer's SYN said, as far as we took it up.
 #[derive(Clone, Copy)]
@@ -34,12 +33,6 @@ pub(super) struct Agreement {
     /// Shift of the peer's windows, or `UNSCALED`.
     pub scale: u8,
     pub speaks: Speaks,
-}
-
-/// The options of a received segment.
-pub(super) fn options(s: &Shard, segment: &Segment) -> SynOptions {
-    let (at, len) = (usize::from(segment.options.0), usize::from(segment.options.1));
-    parse(s.frames.packet(segment.frame).get(at..at + len).unwrap_or(&[]))
 }
 
 /// What we take up of a SYN's offers.
@@ -71,7 +64,7 @@ pub(super) fn agree(
 ///
 /// LINUX: one whose IP header is marked as well comes from a confused host, and is taken for an ordinary SYN.
 fn asks_for_ecn(segment: &Segment) -> bool {
-    segment.flags.has(Flags::ECE) && segment.flags.has(Flags::CWR) && segment.service & ECN_FIELD == 0
+    segment.flags.has(Flags::ECE) && segment.flags.has(Flags::CWR) && segment.service & ecn::FIELD == 0
 }
 
 /// The flags of our SYN+ACK. RFC 3168 6.1.1: an ECN-setup SYN-ACK has ECE set and CWR not.

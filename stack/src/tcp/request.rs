@@ -8,7 +8,7 @@ use super::transmit::milliseconds;
 use super::{Listener, Request, Seq, Settings, cookies, listen, numbers, reply, rtt, turn, window};
 use crate::region::{HEADROOM, Handle, Purpose};
 use crate::shard::{Entry, EntryHead, Shard};
-use crate::wire::options::{Cookie, timestamp_bytes};
+use crate::wire::options::{Cookie, parse, timestamp_bytes};
 use crate::wire::{Flags, SegmentHeaders, Timestamps};
 
 /// LINUX: reqsk_timer_handler(): below this a queue is never thought crowded, and no entry is tried less often.
@@ -30,7 +30,7 @@ pub(super) fn on_syn(
     now: u64,
 ) {
     let Some(l) = s.listeners.get(listener) else { return };
-    let sysctls = s.head.sysctls;
+    let sysctls = &s.head.sysctls;
     let is_crowded = iss.is_none() && (sysctls.tcp_syncookies == 2 || l.half_open > l.backlog);
     let wants_cookie = is_crowded || s.requests.is_full();
     if wants_cookie && sysctls.tcp_syncookies == 0 {
@@ -49,7 +49,7 @@ pub(super) fn on_syn(
         s.counters.syn_queue_overflows += 1;
         return;
     }
-    let said = passive::options(s, segment);
+    let said = parse(segment.options_in(&s.frames));
     let iss = iss.unwrap_or_else(|| numbers::initial(s, &segment.tuple, now));
     let agreement = passive::agree(s, listener, segment, &said, iss);
     if wants_cookie {

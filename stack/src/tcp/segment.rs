@@ -1,7 +1,7 @@
 //! A received segment, taken apart.
 
 use super::{Seq, Tuple};
-use crate::region::FrameId;
+use crate::region::{FrameId, Frames};
 use crate::wire::{Flags, Timestamps};
 
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,12 @@ impl Segment {
     /// The place behind the segment.
     pub(super) fn end(&self) -> Seq {
         self.seq + self.sequence_len()
+    }
+
+    /// Its options, as they are in the packet.
+    pub(super) fn options_in<'a>(&self, frames: &'a Frames) -> &'a [u8] {
+        let (at, len) = (usize::from(self.options.0), usize::from(self.options.1));
+        frames.packet(self.frame).get(at..at + len).unwrap_or(&[])
     }
 
     /// Behind its payload.

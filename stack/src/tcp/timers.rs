@@ -9,7 +9,7 @@ use super::{
 use crate::region::Handle;
 use crate::shard::{Entry, Shard};
 
-const SECOND: u64 = 1_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 const LEAST_WAIT: u64 = 1_000_000;
 const LARGEST_WAIT: u64 = 24 * 3600 * SECOND;
 

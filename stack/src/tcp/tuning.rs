@@ -5,6 +5,7 @@
 //! congestion window.
 
 use super::connection::{Connection, Marks};
+use super::rate::microseconds;
 use super::segment::Segment;
 use super::turn::Turn;
 use super::{Seq, Settings, Sysctls, window};
@@ -67,10 +68,6 @@ pub(super) fn initial(sysctls: &Sysctls) -> Tuning {
         send_buffer: sysctls.tcp_wmem_default,
         ..Tuning::default()
     }
-}
-
-fn microseconds(now: u64) -> u32 {
-    (now / 1000) as u32
 }
 
 /// The transfer begins: the peer's sequence numbers and both MSSs are known.

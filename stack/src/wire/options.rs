@@ -115,6 +115,43 @@ pub fn timestamps(options: &[u8]) -> Option<Timestamps> {
 /// All options that we know; what is malformed ends the list.
 pub fn parse(options: &[u8]) -> SynOptions {
     let mut found = SynOptions::default();
+    for_each(options, |kind, body| match (kind, body) {
+        (MSS, &[a, b]) => found.mss = Some(u16::from_be_bytes([a, b])),
+        (WINDOW_SCALE, &[scale]) => found.window_scale = Some(scale.min(MAX_WINDOW_SCALE)),
+        (SACK_PERMITTED, []) => found.sack_permitted = true,
+        (FAST_OPEN, bytes) => found.fast_open = Cookie::new(bytes),
+        (TIMESTAMPS, &[v0, v1, v2, v3, e0, e1, e2, e3]) => {
+            found.timestamps = Some(Timestamps {
+                value: u32::from_be_bytes([v0, v1, v2, v3]),
+                echo: u32::from_be_bytes([e0, e1, e2, e3]),
+            });
+        }
+        _ => {}
+    });
+    found
+}
+
+/// The selective acknowledgements among the options of a segment.
+pub fn sack_blocks(options: &[u8]) -> SackBlocks {
+    let mut found = SackBlocks::default();
+    for_each(options, |kind, body| {
+        if kind != SACK {
+            return;
+        }
+        for block in body.as_chunks::<8>().0 {
+            let [a, b, c, d, e, f, g, h] = *block;
+            found.push(SackBlock {
+                start: u32::from_be_bytes([a, b, c, d]),
+                end: u32::from_be_bytes([e, f, g, h]),
+            });
+        }
+    });
+    found
+}
+
+/// Kind and body of each option, up to the end or to the first that is malformed.
+#[inline]
+fn for_each<'a>(options: &'a [u8], mut take: impl FnMut(u8, &'a [u8])) {
     let mut rest = options;
     while let [kind, tail @ ..] = rest {
         match *kind {
@@ -128,51 +165,9 @@ pub fn parse(options: &[u8]) -> SynOptions {
         let Some(len) = tail.first().map(|&len| usize::from(len)) else { break };
         // The length counts kind and length themselves.
         let (Some(body), Some(next)) = (rest.get(2..len), rest.get(len..)) else { break };
-        match (*kind, body) {
-            (MSS, &[a, b]) => found.mss = Some(u16::from_be_bytes([a, b])),
-            (WINDOW_SCALE, &[scale]) => found.window_scale = Some(scale.min(MAX_WINDOW_SCALE)),
-            (SACK_PERMITTED, []) => found.sack_permitted = true,
-            (FAST_OPEN, bytes) => found.fast_open = Cookie::new(bytes),
-            (TIMESTAMPS, &[v0, v1, v2, v3, e0, e1, e2, e3]) => {
-                found.timestamps = Some(Timestamps {
-                    value: u32::from_be_bytes([v0, v1, v2, v3]),
-                    echo: u32::from_be_bytes([e0, e1, e2, e3]),
-                });
-            }
-            _ => {}
-        }
+        take(*kind, body);
         rest = next;
     }
-    found
-}
-
-/// The selective acknowledgements among the options of a segment.
-pub fn sack_blocks(options: &[u8]) -> SackBlocks {
-    let mut found = SackBlocks::default();
-    let mut rest = options;
-    while let [kind, tail @ ..] = rest {
-        match *kind {
-            END => break,
-            NOP => {
-                rest = tail;
-                continue;
-            }
-            _ => {}
-        }
-        let Some(len) = tail.first().map(|&len| usize::from(len)) else { break };
-        let (Some(body), Some(next)) = (rest.get(2..len), rest.get(len..)) else { break };
-        if *kind == SACK {
-            for block in body.as_chunks::<8>().0 {
-                let [a, b, c, d, e, f, g, h] = *block;
-                found.push(SackBlock {
-                    start: u32::from_be_bytes([a, b, c, d]),
-                    end: u32::from_be_bytes([e, f, g, h]),
-                });
-            }
-        }
-        rest = next;
-    }
-    found
 }
 
 /// The options of a segment that is not a SYN, and how many bytes of the array they are. Blocks that do not fit

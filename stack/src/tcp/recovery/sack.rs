@@ -11,15 +11,14 @@ use crate::wire::options::{self, MAX_SACK_BLOCKS, SackBlock, SackBlocks, TIMESTA
 
 /// Takes the blocks of the segment; SND.UNA is still what it was before.
 pub(in crate::tcp) fn take(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
-    let (at, len) = (usize::from(segment.options.0), usize::from(segment.options.1));
+    let len = usize::from(segment.options.1);
     if !scoreboard::is_selective(t)
         || len < SHORTEST
         || (len == TIMESTAMPS_LEN && segment.timestamps.is_some())
     {
         return;
     }
-    let options = t.frames.packet(segment.frame).get(at..at + len).unwrap_or(&[]);
-    let blocks = options::sack_blocks(options);
+    let blocks = options::sack_blocks(segment.options_in(t.frames));
     if !blocks.is_empty() {
         process(t, segment.ack, &blocks, progress);
     }
