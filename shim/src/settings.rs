@@ -4,8 +4,8 @@
 use core::ffi::c_int;
 
 use stack::socket::{Reuse, Socket};
-use stack::tcp::Settings;
 use stack::tcp::congestion::Choice;
+use stack::tcp::{Settings, Sysctls};
 
 use crate::kernel::{self, Errno};
 use crate::turn::turn;
@@ -199,6 +199,21 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
         _ => return false,
     }
     true
+}
+
+/// What SO_SNDBUF (or SO_RCVBUF) may ask for here, which may be less than in the kernel.
+pub(crate) fn largest_buffer(name: c_int) -> u32 {
+    let sysctls = turn(0, |s, _| s.head.sysctls).unwrap_or_default();
+    if name == libc::SO_SNDBUF { sysctls.wmem_max } else { sysctls.rmem_max }
+}
+
+/// SO_SNDBUF (or SO_RCVBUF) asks for so much.
+pub(crate) fn resize(settings: &mut Settings, name: c_int, asked: u32, sysctls: &Sysctls) {
+    if name == libc::SO_SNDBUF {
+        settings.ask_send_buffer(asked, sysctls);
+    } else {
+        settings.ask_receive_buffer(asked, sysctls);
+    }
 }
 
 pub(crate) fn read_back_timeouts(fd: i32, level: c_int, name: c_int, into: &mut Socket) {

@@ -29,8 +29,11 @@ pub(super) unsafe fn setsockopt(
     if let Entry::Own { .. } = entry {
         return Err(Errno::BADF);
     }
-    let arguments = [fd as usize, level as usize, name as usize, value as usize, length as usize];
-    // SAFETY: the program's own call.
+    let size = if entry == Entry::Kernel { None } else { buffer_size(level, name, value, length) };
+    let bounded = size.map(|asked| asked.min(settings::largest_buffer(name)));
+    let passed_on = bounded.as_ref().map_or(value, |bounded| (&raw const *bounded).cast());
+    let arguments = [fd as usize, level as usize, name as usize, passed_on as usize, length as usize];
+    // SAFETY: the program's own call, or a number of ours for four bytes.
     let done = unsafe { kernel::call(libc::SYS_setsockopt, arguments) };
     if (level, name) == (libc::IPPROTO_TCP, libc::TCP_CONGESTION)
         && let Some((place, socket)) = socket_of(entry)
@@ -59,6 +62,10 @@ pub(super) unsafe fn setsockopt(
             if let Some(settings) = &mut settings
                 && settings::read_back(fd, level, name, settings)
             {
+                if let Some(asked) = size {
+                    // The shadow has no more than the namespace allows.
+                    settings::resize(settings, name, asked, &s.head.sysctls);
+                }
                 socket::configure(s, socket, settings, now);
             }
             if let Some(socket) = s.socket_mut(socket) {
@@ -67,6 +74,12 @@ pub(super) unsafe fn setsockopt(
         })?;
     }
     Ok(done)
+}
+
+/// What SO_SNDBUF or SO_RCVBUF asks for: a number of four bytes, of which a negative one counts as large.
+fn buffer_size(level: c_int, name: c_int, value: *const c_void, length: libc::socklen_t) -> Option<u32> {
+    let asks = level == libc::SOL_SOCKET && matches!(name, libc::SO_SNDBUF | libc::SO_RCVBUF);
+    if asks && length as usize == size_of::<u32>() { user_memory::read(value.cast()).ok() } else { None }
 }
 
 /// The algorithm that the program names, if the stack has it.

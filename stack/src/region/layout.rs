@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"shuntreg");
 /// Raised with every change of any structure in the region.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 pub(super) const PAGE: usize = 4096;
 
 /// How many of each thing a region holds. Fixed at creation.

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Marks};
 use super::urgent::Condition;
-use super::{State, delayed_ack, output, receive_queue, send_queue, tuning, turn, urgent, window};
+use super::{State, delayed_ack, output, receive_queue, relief, send_queue, tuning, turn, urgent, window};
 use crate::Error;
 use crate::region::Handle;
 use crate::shard::Shard;
@@ -44,6 +44,9 @@ fn put(
     flags: Flags,
     now: u64,
 ) -> Result<usize, Error> {
+    if s.frames.is_scarce() {
+        relief::moderate(s, c);
+    }
     let mut t = turn::begin(s, c, now).ok_or(Error::BadDescriptor)?;
     may_write(t.c)?;
     if from.remaining() == 0 {

@@ -25,7 +25,7 @@ pub(super) struct Acking {
     /// Payload of the last segment that was not full.
     pub last_size: u16,
     /// ACKs sent for segments beyond a hole since the acknowledgement number moved, and those that the end of the
-    /// burst stands for.
+    /// burst, or a timer, stands for.
     pub repeated: u8,
     pub held: u8,
 }
@@ -39,6 +39,8 @@ const LARGEST_INTERVAL: u16 = 200;
 const MOST_QUICK: u8 = 16;
 /// LINUX: TCP_FASTRETRANS_THRESH: as many duplicates tell a peer without SACK of a loss.
 const REPEATED_AT_ONCE: u8 = 3;
+/// A shorter time than the timer wheel can tell: the end of the burst stands for it.
+const SHORTEST_HOLD: u64 = 1_000_000;
 /// LINUX: TCP_MSS_DEFAULT and TCP_MIN_MSS: what counts as full whatever came before.
 const SURELY_FULL: u16 = 536;
 const LEAST_FULL: u16 = 88;
@@ -187,6 +189,10 @@ fn delay(t: &mut Turn<'_>) -> bool {
 ///
 /// LINUX: tcp_delack_timer_handler().
 pub(super) fn on_timer(t: &mut Turn<'_>) {
+    if t.c.acking.held > 0 {
+        t.c.marks.set(Marks::ACK_NOW);
+        return;
+    }
     if t.c.receive.acked == t.c.receive.next {
         return;
     }
@@ -212,9 +218,9 @@ pub(super) fn acknowledge(t: &mut Turn<'_>) {
 }
 
 /// Answers a segment beyond a hole: at once, or, when the peer has been told of the hole often enough and each ACK says
-/// what came, with those of the same burst together.
+/// what came, one for many of them.
 ///
-/// LINUX: __tcp_ack_snd_check() waits for a timer instead, a twentieth of a round trip at most.
+/// LINUX: __tcp_ack_snd_check().
 pub(super) fn acknowledge_beyond_hole(t: &mut Turn<'_>) {
     let may_hold = t.c.marks.has(Marks::SACK)
         && !t.c.marks.has(Marks::DUPLICATE)
@@ -223,11 +229,24 @@ pub(super) fn acknowledge_beyond_hole(t: &mut Turn<'_>) {
     if may_hold {
         t.c.acking.held += 1;
         t.counters.tcp_acks_held += 1;
-        t.c.marks.set(Marks::ACK_NOW);
+        match hold_time(t) {
+            time if time < SHORTEST_HOLD => t.c.marks.set(Marks::ACK_NOW),
+            time if t.c.timers.ack == 0 => t.c.timers.ack = t.now + time,
+            _ => {}
+        }
         return;
     }
     t.c.acking.repeated = t.c.acking.repeated.saturating_add(1);
     acknowledge(t);
+}
+
+/// For how long such an ACK may wait: a twentieth of the round trip, and `tcp_comp_sack_delay_ns` at most. Before there is
+/// a sample of it, not beyond the burst.
+fn hold_time(t: &Turn<'_>) -> u64 {
+    let (as_receiver, as_sender) = (t.c.tuning.round_trip, t.c.rtt.smoothed);
+    let eighths = if as_sender == 0 { as_receiver } else { as_receiver.min(as_sender) };
+    let share = u64::from(eighths) * 1000 / 8 / 20;
+    share.min(t.head.sysctls.tcp_comp_sack_delay_ns.into())
 }
 
 /// An ACK has left; `is_new` when it acknowledges what none has before.

@@ -1,9 +1,11 @@
-//! The region is short of frames: what lies beyond holes goes first.
+//! The region is short of frames: what lies beyond holes goes first, and who has more than his share gets no more.
 //!
 //! A peer that leaves holes and never fills them would hold frames for as long as it likes, and with enough
-//! connections close the windows of all others.
+//! connections close the windows of all others. So would a program that does not read, or whose peer does not.
 
-use super::{beyond, turn};
+use super::turn::Turn;
+use super::{Connection, beyond, send_queue, tuning, turn, window};
+use crate::region::Handle;
 use crate::shard::Shard;
 
 /// Connections that the end of one burst looks at.
@@ -30,5 +32,28 @@ pub(super) fn relieve(s: &mut Shard, now: u64) {
                 break;
             }
         }
+    }
+}
+
+/// Bytes that a connection which holds so much may announce all the same.
+///
+/// LINUX: __sk_mem_raise_allocated(): each has tcp_rmem's least, until nothing at all is left.
+pub(super) fn least_space(t: &Turn<'_>, held: u32) -> u32 {
+    let least = if t.frames.is_exhausted() { 0 } else { t.head.sysctls.tcp_rmem_least };
+    least.saturating_sub(held) >> window::OVERHEAD_SHIFT
+}
+
+/// A program wants to write: if the connection holds more frames than its share, its send buffer shrinks to half of
+/// what is in it, but not below tcp_wmem's least. A size that the program has set stays.
+///
+/// LINUX: sk_stream_moderate_sndbuf(), for a socket that __sk_mem_raise_allocated() refuses.
+pub(super) fn moderate(s: &mut Shard, h: Handle<Connection>) {
+    let share = s.frames.total() / s.connections.in_use().max(1);
+    let least = s.head.sysctls.tcp_wmem_least;
+    let Some(c) = s.connections.get_mut(h).filter(|c| !tuning::send_is_fixed(&c.settings)) else { return };
+    let held = c.send.queue.len.saturating_add(c.receive.queue.len).saturating_add(c.receive.beyond.len);
+    if held > share {
+        let half = send_queue::used(c, s.frames.chunk_size()) / 2;
+        c.tuning.send_buffer = c.tuning.send_buffer.min(half.max(least));
     }
 }

@@ -1,5 +1,7 @@
 //! What a program may set on a TCP socket, with Linux's defaults.
 
+use super::Sysctls;
+use super::tuning::{RECEIVE_FIXED, SEND_FIXED};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Set by setsockopt; a listener's are inherited by what it accepts.
@@ -103,5 +105,50 @@ impl Default for Settings {
             syn_count: 0,
             not_sent_low_water: u32::MAX,
         }
+    }
+}
+
+/// LINUX: SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF.
+const LEAST_SEND_BUFFER: u32 = 4608;
+const LEAST_RECEIVE_BUFFER: u32 = 2304;
+
+impl Settings {
+    /// SO_SNDBUF.
+    pub fn ask_send_buffer(&mut self, asked: u32, sysctls: &Sysctls) {
+        self.send_buffer = doubled(asked.min(sysctls.wmem_max)).max(LEAST_SEND_BUFFER);
+        self.buffers_fixed |= SEND_FIXED;
+    }
+
+    /// SO_RCVBUF.
+    pub fn ask_receive_buffer(&mut self, asked: u32, sysctls: &Sysctls) {
+        self.receive_buffer = doubled(asked.min(sysctls.rmem_max)).max(LEAST_RECEIVE_BUFFER);
+        self.buffers_fixed |= RECEIVE_FIXED;
+    }
+}
+
+/// LINUX: for the overhead. A negative size counts as a large one.
+fn doubled(asked: u32) -> u32 {
+    asked.min(i32::MAX as u32 / 2) * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_a_buffer_is_bounded_and_doubled() {
+        let sysctls = Sysctls { wmem_max: 10_000, rmem_max: u32::MAX, ..Sysctls::default() };
+        let mut settings = Settings::default();
+        for (asked, send, receive) in [
+            (5000, 10_000, 10_000),
+            (20_000, 20_000, 40_000),
+            (0, 4608, 2304),
+            (u32::MAX, 20_000, i32::MAX as u32 - 1),
+        ] {
+            settings.ask_send_buffer(asked, &sysctls);
+            settings.ask_receive_buffer(asked, &sysctls);
+            assert_eq!((settings.send_buffer, settings.receive_buffer), (send, receive), "{asked}");
+        }
+        assert_eq!(settings.buffers_fixed, SEND_FIXED | RECEIVE_FIXED);
     }
 }

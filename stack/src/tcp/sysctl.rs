@@ -170,13 +170,13 @@ sysctls! {
     tcp_slow_start_after_idle = 1, "ipv4/tcp_slow_start_after_idle"[0];
     /// 1: the receive buffer grows with the flow.
     tcp_moderate_rcvbuf = 1, "ipv4/tcp_moderate_rcvbuf"[0];
-    /// Bytes of a receive buffer: least, at first, most.
+    /// Bytes of a receive buffer: what it may have even when frames are scarce.
     tcp_rmem_least = 4096, "ipv4/tcp_rmem"[0];
     /// At first.
     tcp_rmem_default = 131_072, "ipv4/tcp_rmem"[1];
     /// At most.
     tcp_rmem_most = 6 << 20, "ipv4/tcp_rmem"[2];
-    /// Bytes of a send buffer: least, at first, most.
+    /// Bytes of a send buffer: what it may have even when frames are scarce.
     tcp_wmem_least = 4096, "ipv4/tcp_wmem"[0];
     /// At first.
     tcp_wmem_default = 16_384, "ipv4/tcp_wmem"[1];
@@ -188,8 +188,6 @@ sysctls! {
     wmem_max = 212_992, "core/wmem_max"[0];
     /// Bytes not yet sent above which a socket is not writable.
     tcp_notsent_lowat = u32::MAX, "ipv4/tcp_notsent_lowat"[0];
-    /// 1: small writes wait for what is already on its way to the card.
-    tcp_autocorking = 1, "ipv4/tcp_autocorking"[0];
     /// 0: no probing of the path MTU; 1: when a black hole is seen; 2: always.
     tcp_mtu_probing = 0, "ipv4/tcp_mtu_probing"[0];
     /// The MSS that probing starts from.
@@ -214,7 +212,7 @@ sysctls! {
     tcp_challenge_ack_limit = i32::MAX as u32, "ipv4/tcp_challenge_ack_limit"[0];
     /// ACKs that compression may hold back; 0 for none.
     tcp_comp_sack_nr = 44, "ipv4/tcp_comp_sack_nr"[0];
-    /// Nanoseconds that compression may hold an ACK back.
+    /// Nanoseconds that compression may hold an ACK back, where it does so for longer than a burst.
     tcp_comp_sack_delay_ns = 1_000_000, "ipv4/tcp_comp_sack_delay_ns"[0];
     /// Replies after which a connection counts as interactive.
     tcp_pingpong_thresh = 1, "ipv4/tcp_pingpong_thresh"[0];
@@ -239,6 +237,8 @@ sysctls! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
+    use std::path::PathBuf;
 
     #[test]
     fn every_row_is_found_by_its_name_and_set() {
@@ -250,6 +250,41 @@ mod tests {
             assert_eq!(changed.map(|(a, _)| (a.name, a.value)).collect::<Vec<_>>(), [(row.name, other)]);
         }
         assert!(!Sysctls::default().set("no_such_thing", 1));
+    }
+
+    #[test]
+    fn every_row_is_read_somewhere() {
+        let code = engine();
+        let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for row in Sysctls::default().each() {
+            let reads =
+                |line: &&str| line.match_indices(row.name).any(|(at, name)| is_field(line, at, name.len()));
+            assert!(lines.iter().any(reads), "{} has no effect: nothing in the engine reads it", row.name);
+        }
+    }
+
+    /// The sources of the engine, each up to its tests, without this table.
+    fn engine() -> String {
+        let mut folders = Vec::from([PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))]);
+        let mut code = String::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.ends_with("tcp/sysctl.rs") && !path.ends_with("tests.rs") {
+                    let text = std::fs::read_to_string(path).expect("text");
+                    code.push_str(text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default());
+                }
+            }
+        }
+        code
+    }
+
+    /// Whether what is at this place of the line is the whole name of a field, behind a dot.
+    fn is_field(line: &str, at: usize, len: usize) -> bool {
+        let goes_on = |c: char| c.is_alphanumeric() || c == '_';
+        line[..at].ends_with('.') && !line[at + len..].starts_with(goes_on)
     }
 
     #[test]

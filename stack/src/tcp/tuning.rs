@@ -31,8 +31,8 @@ pub(super) struct Tuning {
 }
 
 /// In `Settings::buffers_fixed`.
-const SEND_FIXED: u8 = 1;
-const RECEIVE_FIXED: u8 = 2;
+pub(super) const SEND_FIXED: u8 = 1;
+pub(super) const RECEIVE_FIXED: u8 = 2;
 /// RFC 6928: what a peer sends in its first round.
 const FIRST_SEGMENTS: u32 = 10;
 /// LINUX: what a segment costs beside its payload, in headers and in bookkeeping.
@@ -42,14 +42,16 @@ const BOOKKEEPING: u32 = 256;
 impl Connection {
     /// Bytes of the receive buffer, as SO_RCVBUF shows them.
     pub fn receive_buffer(&self) -> u32 {
-        let is_fixed = self.settings.buffers_fixed & RECEIVE_FIXED != 0;
-        if is_fixed { self.settings.receive_buffer } else { self.tuning.receive_buffer }
+        if receive_is_fixed(&self.settings) {
+            self.settings.receive_buffer
+        } else {
+            self.tuning.receive_buffer
+        }
     }
 
     /// Bytes of the send buffer, as SO_SNDBUF shows them.
     pub fn send_buffer(&self) -> u32 {
-        let is_fixed = self.settings.buffers_fixed & SEND_FIXED != 0;
-        if is_fixed { self.settings.send_buffer } else { self.tuning.send_buffer }
+        if send_is_fixed(&self.settings) { self.settings.send_buffer } else { self.tuning.send_buffer }
     }
 }
 
@@ -60,6 +62,10 @@ pub(super) fn initial_receive_buffer(settings: &Settings, sysctls: &Sysctls) -> 
 
 pub(super) fn receive_is_fixed(settings: &Settings) -> bool {
     settings.buffers_fixed & RECEIVE_FIXED != 0
+}
+
+pub(super) fn send_is_fixed(settings: &Settings) -> bool {
+    settings.buffers_fixed & SEND_FIXED != 0
 }
 
 pub(super) fn initial(sysctls: &Sysctls) -> Tuning {

@@ -2,12 +2,12 @@
 
 use super::connection::{Connection, Marks};
 use super::turn::Turn;
-use super::{Settings, Sysctls, tuning};
+use super::{Settings, Sysctls, relief, tuning};
 use crate::wire::options::MAX_WINDOW_SCALE;
 
 /// Received frames take a whole chunk each, whatever they carry.
 /// LINUX: tcp_adv_win_scale 1: half of the buffer is for the overhead.
-const OVERHEAD_SHIFT: u32 = 1;
+pub(super) const OVERHEAD_SHIFT: u32 = 1;
 const LARGEST_UNSCALED: u32 = u16::MAX as u32;
 /// LINUX: a sixteenth of the buffer that is left counts as none.
 const TOO_LITTLE_SHIFT: u32 = 4;
@@ -64,8 +64,9 @@ fn space(t: &Turn<'_>) -> u32 {
     let held = (r.queue.len.saturating_add(r.beyond.len)).saturating_mul(t.frames.chunk_size());
     let free = t.c.receive_buffer().saturating_sub(held) >> OVERHEAD_SHIFT;
     let whole = whole(t.c);
-    // The region itself may run out of frames before the connection's buffer does: then nothing grows.
-    if free < grain(t.c) || free < whole >> TOO_LITTLE_SHIFT || t.frames.is_scarce() {
+    // The region itself may run out of frames before the connection's buffer does.
+    let free = if t.frames.is_scarce() { free.min(relief::least_space(t, held)) } else { free };
+    if free < grain(t.c) || free < whole >> TOO_LITTLE_SHIFT {
         return 0;
     }
     free.min(whole)

@@ -8,7 +8,7 @@ use stack::link::sim::{self, address};
 use stack::region::{Handle, Region, Sizes};
 use stack::shard::{Entry, Shard};
 use stack::socket::{self, How, Placement, SocketRef};
-use stack::tcp::{self, Connection, Listener, Settings, State, Tuple};
+use stack::tcp::{self, Connection, Listener, Settings, State, Sysctls, Tuple};
 use std::collections::{BTreeMap, VecDeque};
 
 const PROCESS: u16 = 1;
@@ -374,7 +374,8 @@ impl Engine {
             None => return Err(Error::BadDescriptor.into()),
         };
         let args: Vec<&str> = args.iter().map(String::as_str).filter(|a| !a.starts_with("SOL_")).collect();
-        change(&mut settings, args.first().copied().unwrap_or(""), args.get(1..).unwrap_or(&[]))?;
+        let (option, values) = (args.first().copied().unwrap_or(""), args.get(1..).unwrap_or(&[]));
+        change(&mut settings, &self.shard.head.sysctls, option, values)?;
         match self.sockets.get_mut(&fd) {
             Some(Socket::Fresh(kept)) => *kept = settings,
             _ => {
@@ -452,7 +453,7 @@ fn info_field(info: &str, name: &str) -> Result<String, String> {
     found.map(|(_, value)| value.trim().into()).ok_or(format!("TCP_INFO has no {name}"))
 }
 
-fn change(settings: &mut Settings, option: &str, values: &[&str]) -> Result<(), Stop> {
+fn change(settings: &mut Settings, sysctls: &Sysctls, option: &str, values: &[&str]) -> Result<(), Stop> {
     let value = |i: usize| number(values.get(i).copied().unwrap_or("1"));
     match option {
         "TCP_NODELAY" => settings.no_delay = value(0)? as u8,
@@ -460,13 +461,8 @@ fn change(settings: &mut Settings, option: &str, values: &[&str]) -> Result<(), 
         "TCP_QUICKACK" => settings.quick_ack = value(0)? as u8,
         "SO_KEEPALIVE" => settings.keep_alive = value(0)? as u8,
         "SO_LINGER" => (settings.linger, settings.linger_time) = (value(0)? as u8, value(1)?),
-        // LINUX: what is asked for is doubled, for the overhead.
-        "SO_SNDBUF" => {
-            (settings.send_buffer, settings.buffers_fixed) = (value(0)? * 2, settings.buffers_fixed | 1);
-        }
-        "SO_RCVBUF" => {
-            (settings.receive_buffer, settings.buffers_fixed) = (value(0)? * 2, settings.buffers_fixed | 2);
-        }
+        "SO_SNDBUF" => settings.ask_send_buffer(value(0)?, sysctls),
+        "SO_RCVBUF" => settings.ask_receive_buffer(value(0)?, sysctls),
         "SO_RCVLOWAT" => settings.receive_low_water = value(0)?,
         "TCP_MAXSEG" => settings.max_segment = value(0)?,
         "TCP_KEEPIDLE" => settings.keep_idle = value(0)?,
