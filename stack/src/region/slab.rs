@@ -26,7 +26,9 @@ pub struct Slab<T> {
 
 impl<T: FromBytes + IntoBytes> Slab<T> {
     pub(crate) fn new(head: One<SlabHead>, tags: Table<u16>, free: Table<u32>, items: Table<T>) -> Self {
-        Self { head, tags, free, items }
+        // With an item for each tag, who has found the tag need not ask again.
+        let len = tags.len().min(items.len());
+        Self { head, tags: tags.cut_to(len), free, items: items.cut_to(len) }
     }
 
     /// Makes a zeroed slab usable.
@@ -80,19 +82,22 @@ impl<T: FromBytes + IntoBytes> Slab<T> {
         }
     }
 
+    /// Slot 0 is never in use, so a handle of zero is not live.
     #[inline]
     pub fn is_live(&self, handle: Handle<T>) -> bool {
-        self.tags.get(handle.index() as usize) == Some(&(handle.generation() | USED)) && handle.is_some()
+        self.tags.get(handle.index() as usize) == Some(&(handle.generation() | USED))
     }
 
     #[inline]
     pub fn get(&self, handle: Handle<T>) -> Option<&T> {
-        if self.is_live(handle) { self.items.get(handle.index() as usize) } else { None }
+        // SAFETY: a tag has this index, and so has an item: `new` made the tables equally long.
+        self.is_live(handle).then(|| unsafe { self.items.get_unchecked(handle.index() as usize) })
     }
 
     #[inline]
     pub fn get_mut(&mut self, handle: Handle<T>) -> Option<&mut T> {
-        if self.is_live(handle) { self.items.get_mut(handle.index() as usize) } else { None }
+        // SAFETY: as above.
+        self.is_live(handle).then(|| unsafe { self.items.get_unchecked_mut(handle.index() as usize) })
     }
 
     /// The handle of the object in slot `index`, if there is one.

@@ -20,6 +20,11 @@ impl<T: FromBytes + IntoBytes> Table<T> {
     pub(crate) unsafe fn new(start: NonNull<T>, len: usize) -> Self {
         Self { start, len }
     }
+
+    /// Of this table the first `len` values, or all if they are fewer.
+    pub(crate) fn cut_to(self, len: usize) -> Self {
+        Self { len: len.min(self.len), ..self }
+    }
 }
 
 impl<T> Deref for Table<T> {
