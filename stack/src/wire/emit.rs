@@ -6,6 +6,7 @@ use super::headers::{
     TcpHeader,
 };
 use super::options::TIMESTAMPS_LEN;
+use zerocopy::network_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Everything in front of the payload of a segment.
@@ -37,14 +38,28 @@ const VERSION_AND_LEN: u8 = 0x45;
 /// LINUX: net.ipv4.ip_default_ttl.
 const TIME_TO_LIVE: u8 = 64;
 
-/// The headers of a segment without its options.
+/// The headers of a segment without its options; those of IP and TCP by rows of 32 bits, as RFC 791 3.1 and RFC 9293 3.1
+/// draw them: rows can be made, and added up, at once.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Fixed {
     ethernet: EthernetHeader,
+    ip: [U32; IPV4_LEN / 4],
+    tcp: [U32; TCP_LEN / 4],
+}
+
+/// The same, field by field.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Named {
+    ethernet: EthernetHeader,
     ip: Ipv4Header,
     tcp: TcpHeader,
 }
+
+/// RFC 6864 4.1: of an atomic datagram any identification does.
+const IP_FRAGMENT_ROW: u32 = DONT_FRAGMENT as u32;
+const IP_PROTOCOL_ROW: u32 = u32::from_be_bytes([TIME_TO_LIVE, Protocol::TCP.0, 0, 0]);
 
 impl SegmentHeaders<'_> {
     pub fn byte_len(&self) -> usize {
@@ -57,62 +72,45 @@ impl SegmentHeaders<'_> {
         let place = room.last_chunk_mut::<{ FIXED + MAX_OPTIONS }>()?;
         let place = place.get_mut(MAX_OPTIONS.checked_sub(self.options.len())?..)?;
         let (fixed, options) = place.split_first_chunk_mut::<FIXED>()?;
+        let fixed = Fixed::mut_from_bytes(fixed).ok()?;
+        fixed.ethernet = EthernetHeader { to: self.mac_to, from: self.mac_from, kind: EtherType::IPV4 };
         let tcp_len = TCP_LEN as u16 + self.options.len() as u16 + self.payload_len;
-        let total_len = IPV4_LEN as u16 + tcp_len;
-        let offset = ((TCP_LEN + self.options.len()) as u8 / 4) << 4;
-        *Fixed::mut_from_bytes(fixed).ok()? = Fixed {
-            ethernet: EthernetHeader { to: self.mac_to, from: self.mac_from, kind: EtherType::IPV4 },
-            ip: Ipv4Header {
-                version_and_len: VERSION_AND_LEN,
-                service: self.service,
-                total_len: total_len.into(),
-                // RFC 6864 4.1: of an atomic datagram any value does.
-                identification: 0.into(),
-                fragment: DONT_FRAGMENT.into(),
-                time_to_live: TIME_TO_LIVE,
-                protocol: Protocol::TCP,
-                checksum: checksum::finish(self.ip_sum(total_len)).into(),
-                source: self.source.into(),
-                destination: self.destination.into(),
-            },
-            tcp: TcpHeader {
-                source: self.source_port.into(),
-                destination: self.destination_port.into(),
-                seq: self.seq.into(),
-                ack: self.ack.into(),
-                offset,
-                flags: self.flags,
-                window: self.window.into(),
-                checksum: checksum::finish(self.tcp_sum(tcp_len, offset)).into(),
-                urgent: self.urgent.into(),
-            },
-        };
+        let [first, fragment, protocol, source, destination] = self.ip(IPV4_LEN as u16 + tcp_len);
+        let sum = checksum::finish(sum_of([first, fragment, protocol, source, destination]));
+        let ip = [first, fragment, protocol | u32::from(sum), source, destination];
+        fixed.ip = ip.map(U32::new);
+        let [ports, seq, ack, flags, last] = self.tcp();
+        let sum = checksum::finish(self.tcp_sum(tcp_len));
+        fixed.tcp = [ports, seq, ack, flags, u32::from(sum) << 16 | last].map(U32::new);
         write_options(options, self.options);
         Some(())
     }
 
-    /// The sum of the IP header, from what it is about to be.
+    /// IP's header without its checksum.
     #[inline]
-    fn ip_sum(&self, total_len: u16) -> u64 {
-        u64::from(word(VERSION_AND_LEN, self.service))
-            + u64::from(total_len)
-            + u64::from(DONT_FRAGMENT)
-            + u64::from(word(TIME_TO_LIVE, Protocol::TCP.0))
-            + u64::from(self.source)
-            + u64::from(self.destination)
+    fn ip(&self, total_len: u16) -> [u32; IPV4_LEN / 4] {
+        let first = u32::from(word(VERSION_AND_LEN, self.service)) << 16 | u32::from(total_len);
+        [first, IP_FRAGMENT_ROW, IP_PROTOCOL_ROW, self.source, self.destination]
     }
 
-    /// The sum of the segment with its pseudo-header, in the same way.
+    /// TCP's header without its checksum.
     #[inline]
-    fn tcp_sum(&self, tcp_len: u16, offset: u8) -> u64 {
+    fn tcp(&self) -> [u32; TCP_LEN / 4] {
+        let offset = ((TCP_LEN + self.options.len()) as u8 / 4) << 4;
+        [
+            u32::from(self.source_port) << 16 | u32::from(self.destination_port),
+            self.seq,
+            self.ack,
+            u32::from(word(offset, self.flags.0)) << 16 | u32::from(self.window),
+            u32::from(self.urgent),
+        ]
+    }
+
+    /// The sum of the segment with its pseudo-header.
+    #[inline]
+    fn tcp_sum(&self, tcp_len: u16) -> u64 {
         let fields = checksum::pseudo_header(self.source, self.destination, Protocol::TCP.0, tcp_len)
-            + u64::from(self.source_port)
-            + u64::from(self.destination_port)
-            + u64::from(self.seq)
-            + u64::from(self.ack)
-            + u64::from(word(offset, self.flags.0))
-            + u64::from(self.window)
-            + u64::from(self.urgent)
+            + sum_of(self.tcp())
             + u64::from(self.payload_sum);
         let options = match self.options.as_array::<TIMESTAMPS_LEN>() {
             Some(timestamps) => checksum::sum_of(timestamps),
@@ -121,6 +119,11 @@ impl SegmentHeaders<'_> {
         };
         checksum::plus(options, fields)
     }
+}
+
+#[inline]
+fn sum_of(rows: [u32; 5]) -> u64 {
+    rows.into_iter().map(u64::from).sum()
 }
 
 /// Most segments have the timestamps alone: so many bytes are copied without a call.
@@ -145,7 +148,6 @@ pub struct Template {
 }
 
 const TEMPLATE: usize = FIXED + TIMESTAMPS_LEN;
-const TEMPLATE_OFFSET: u8 = ((TCP_LEN + TIMESTAMPS_LEN) as u8 / 4) << 4;
 
 impl Template {
     /// For the segments that follow one with these headers. None if it has other options.
@@ -156,8 +158,8 @@ impl Template {
         (first.options.len() == TIMESTAMPS_LEN).then_some(())?;
         Some(Self {
             bytes: *room.last_chunk()?,
-            ip_sum: blank.ip_sum(0),
-            tcp_sum: u64::from(checksum::fold(blank.tcp_sum(0, TEMPLATE_OFFSET))),
+            ip_sum: sum_of(blank.ip(0)),
+            tcp_sum: u64::from(checksum::fold(blank.tcp_sum(0))),
         })
     }
 
@@ -179,7 +181,7 @@ impl Template {
             self.tcp_sum + u64::from(tcp_len) + u64::from(seq) + u64::from(flags.0) + u64::from(payload_sum);
         let place = room.last_chunk_mut::<TEMPLATE>()?;
         *place = self.bytes;
-        let (fixed, _) = Fixed::mut_from_prefix(place).ok()?;
+        let (fixed, _) = Named::mut_from_prefix(place).ok()?;
         fixed.ip.total_len = total_len.into();
         fixed.ip.checksum = checksum::finish(self.ip_sum + u64::from(total_len)).into();
         fixed.tcp.seq = seq.into();
