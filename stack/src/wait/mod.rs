@@ -108,6 +108,9 @@ impl Links for InReady<'_> {
 /// The last descriptor of `socket` is gone in all processes: nobody watches it any more. A thread that does is woken
 /// to find that out.
 pub fn forget_socket(s: &mut Shard, socket: SocketRef) {
+    if s.socket(socket).is_none_or(|x| x.watches.is_empty()) {
+        return;
+    }
     notify(s, socket, events::IN | events::OUT | events::HUP);
     for _ in 0..=s.watches.capacity() {
         let first = s.socket(socket).map_or(0, |x| x.watches.first);

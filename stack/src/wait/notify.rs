@@ -10,8 +10,11 @@ use crate::socket::SocketRef;
 pub(super) const MOST_NESTED: u32 = 5;
 
 /// `events` (EPOLL bits) have come true for `socket`.
+#[inline]
 pub fn notify(s: &mut Shard, socket: SocketRef, events: u32) {
-    tell(s, socket, events, 0);
+    if s.socket(socket).is_some_and(|x| !x.watches.is_empty()) {
+        tell(s, socket, events, 0);
+    }
 }
 
 fn tell(s: &mut Shard, socket: SocketRef, events: u32, depth: u32) {
