@@ -54,43 +54,59 @@ pub(crate) enum Taken {
     Handled,
 }
 
-/// Takes a packet for an established connection, if its headers are laid out as usual.
+/// Takes a packet for an entry of the connection table, if its headers are laid out as usual.
 #[inline]
 pub(crate) fn take(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
     match take_recent(s, frame, now) {
-        Taken::No => take_other(s, frame, now),
-        taken => taken,
+        Ok(taken) => taken,
+        Err(IsForAnother) => take_other(s, frame, now),
     }
 }
 
-/// Takes the packet if it is for another connection than the last one was for.
+struct IsForAnother;
+
+/// Takes the packet if it is for another entry than the last one was for.
 #[inline(never)]
 fn take_other(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
-    let packet = s.frames.packet(frame);
-    let Ok((front, _)) = Front::ref_from_prefix(packet) else { return Taken::No };
-    if !is_usual(front, packet.len()) {
+    let Some(packet) = look(&s.frames, frame) else { return Taken::No };
+    let tuple = tuple(packet.front);
+    let entry = match s.flow(&tuple) {
+        Some(Entry::Connection(h)) => {
+            s.after.recent = h;
+            return take_recent(s, frame, now).unwrap_or(Taken::No);
+        }
+        Some(entry) => entry,
+        // Of such a packet not even the addresses are known to make sense.
+        None => return Taken::No,
+    };
+    let Some(packet) = look(&s.frames, frame) else { return Taken::No };
+    if !packet.is_whole(&s.net, &tuple) {
         return Taken::No;
     }
-    let tuple = tuple(front);
-    match s.flow(&tuple) {
-        Some(Entry::Connection(h)) if h != s.after.recent => s.after.recent = h,
-        _ => return Taken::No,
-    }
-    take_recent(s, frame, now)
+    let segment = packet.segment(&tuple, frame);
+    s.counters.tcp_segments_in += 1;
+    input::deliver(s, entry, &segment, now);
+    Taken::Handled
 }
 
 /// Takes the packet if it is for the connection that the last one was for.
 #[inline(always)]
-fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
+fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Result<Taken, IsForAnother> {
     let h = s.after.recent;
-    let Some(c) = s.connections.get_mut(h) else { return Taken::No };
-    let Some((meta, front, len)) = look(&s.frames, &s.net, c, frame) else { return Taken::No };
+    let Some(c) = s.connections.get_mut(h) else { return Err(IsForAnother) };
+    let Some(packet) = look(&s.frames, frame) else { return Ok(Taken::No) };
+    if tuple(packet.front) != c.head.tuple || !c.marks.has(Marks::IN_TABLE) {
+        return Err(IsForAnother);
+    }
+    if !packet.is_whole(&s.net, &c.head.tuple) {
+        return Ok(Taken::No);
+    }
     s.counters.tcp_segments_in += 1;
-    let payload = meta.start + HEADERS as u16;
+    let (front, payload, len) = (packet.front, packet.payload(), packet.len);
     if !is_next(c, front, len) || s.frames.is_exhausted() {
-        let segment = segment(c, front, frame, payload, len);
+        let segment = packet.segment(&c.head.tuple, frame);
         input::to_connection(s, h, &segment, now);
-        return Taken::Handled;
+        return Ok(Taken::Handled);
     }
     s.head.changing = Entry::Connection(h).as_ref();
     note_headers(c, &s.head.sysctls, front, len, now);
@@ -100,29 +116,64 @@ fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
     if !c.marks.has(Marks::TOUCHED) {
         input::touch(s, h, now);
     }
-    Taken::Queued
+    Ok(Taken::Queued)
 }
 
-/// The headers and the length of the payload, if the packet is for this connection, whole, and has no options but
-/// timestamps.
+/// A packet that has no options but timestamps.
+#[derive(Clone, Copy)]
+struct Packet<'a> {
+    meta: &'a FrameMeta,
+    front: &'a Front,
+    all: &'a [u8],
+    /// Of the payload.
+    len: u16,
+}
+
 #[inline(always)]
-fn look<'a>(
-    frames: &'a Frames,
-    net: &Net,
-    c: &Connection,
-    frame: FrameId,
-) -> Option<(&'a FrameMeta, &'a Front, u16)> {
+fn look(frames: &Frames, frame: FrameId) -> Option<Packet<'_>> {
     let meta = frames.meta(frame)?;
-    let packet = frames.packet(frame);
-    let (front, payload) = Front::ref_from_prefix(packet).ok()?;
-    if !is_usual(front, packet.len()) || tuple(front) != c.head.tuple || !c.marks.has(Marks::IN_TABLE) {
+    let all = frames.packet(frame);
+    let (front, payload) = Front::ref_from_prefix(all).ok()?;
+    if !is_usual(front, all.len()) {
         return None;
     }
-    let bytes = packet.get(ETHERNET_LEN + IPV4_LEN..)?;
-    let is_whole = net.is_local(c.head.tuple.local)
-        && checksum::is_right(checksum::sum_of(front.ip.as_plain()))
-        && input::checksum_is_right(net, &c.head.tuple, front.tcp.checksum.get(), bytes, meta.via);
-    if is_whole { Some((meta, front, payload.len() as u16)) } else { None }
+    Some(Packet { meta, front, all, len: payload.len() as u16 })
+}
+
+impl Packet<'_> {
+    /// Whether it is as it was sent, and to us.
+    #[inline(always)]
+    fn is_whole(&self, net: &Net, tuple: &Tuple) -> bool {
+        let Some(bytes) = self.all.get(ETHERNET_LEN + IPV4_LEN..) else { return false };
+        net.is_local(tuple.local)
+            && checksum::is_right(checksum::sum_of(self.front.ip.as_plain()))
+            && input::checksum_is_right(net, tuple, self.front.tcp.checksum.get(), bytes, self.meta.via)
+    }
+
+    /// Where the payload is in the chunk.
+    #[inline(always)]
+    fn payload(&self) -> u16 {
+        self.meta.start + HEADERS as u16
+    }
+
+    #[inline(always)]
+    fn segment(&self, tuple: &Tuple, frame: FrameId) -> Segment {
+        let Front { ip, tcp, timestamps, .. } = self.front;
+        Segment {
+            tuple: *tuple,
+            seq: Seq(tcp.seq.get()),
+            ack: Seq(tcp.ack.get()),
+            flags: tcp.flags,
+            window: tcp.window.get(),
+            urgent: tcp.urgent.get(),
+            service: ip.service,
+            timestamps: Some(Timestamps { value: timestamps.value.get(), echo: timestamps.echo.get() }),
+            frame,
+            options: (OPTIONS as u16, TIMESTAMPS_LEN as u16),
+            payload: self.payload(),
+            len: self.len,
+        }
+    }
 }
 
 #[inline(always)]
@@ -132,25 +183,6 @@ fn tuple(Front { ip, tcp, .. }: &Front) -> Tuple {
         remote: Addr(ip.source.get()),
         local_port: tcp.destination.get(),
         remote_port: tcp.source.get(),
-    }
-}
-
-#[inline(always)]
-fn segment(c: &Connection, front: &Front, frame: FrameId, payload: u16, len: u16) -> Segment {
-    let Front { ip, tcp, timestamps, .. } = front;
-    Segment {
-        tuple: c.head.tuple,
-        seq: Seq(tcp.seq.get()),
-        ack: Seq(tcp.ack.get()),
-        flags: tcp.flags,
-        window: tcp.window.get(),
-        urgent: tcp.urgent.get(),
-        service: ip.service,
-        timestamps: Some(Timestamps { value: timestamps.value.get(), echo: timestamps.echo.get() }),
-        frame,
-        options: (OPTIONS as u16, TIMESTAMPS_LEN as u16),
-        payload,
-        len,
     }
 }
 

@@ -43,6 +43,9 @@ pub(crate) struct Datagram {
     pub len: u16,
 }
 
+/// A segment that carries nothing but timestamps.
+const BARE: usize = TCP_LEN + options::TIMESTAMPS_LEN;
+
 enum Refused {
     Malformed,
     Checksum,
@@ -95,7 +98,11 @@ pub(super) fn checksum_is_right(net: &Net, tuple: &Tuple, field: u16, bytes: &[u
     if field == checksum::fold(pseudo) && net.is_virtual(via) {
         return true;
     }
-    checksum::is_right(checksum::plus(pseudo, checksum::wide_sum(bytes)))
+    let sum = match bytes.as_array::<BARE>() {
+        Some(bare) => checksum::sum_of(bare),
+        None => checksum::wide_sum(bytes),
+    };
+    checksum::is_right(checksum::plus(pseudo, sum))
 }
 
 /// Hands the segment to the entry that it is for.
@@ -106,13 +113,20 @@ fn arrive(s: &mut Shard, segment: &Segment, now: u64) {
         return to_connection(s, recent, segment, now);
     }
     match s.flow(&segment.tuple) {
-        Some(Entry::Connection(h)) => {
+        Some(entry) => deliver(s, entry, segment, now),
+        None => listen::on_segment(s, segment, now),
+    }
+}
+
+/// Hands the segment to the entry that its addresses and ports have found.
+pub(super) fn deliver(s: &mut Shard, entry: Entry, segment: &Segment, now: u64) {
+    match entry {
+        Entry::Connection(h) => {
             s.after.recent = h;
             to_connection(s, h, segment, now);
         }
-        Some(Entry::Request(h)) => request::on_segment(s, h, segment, now),
-        Some(Entry::TimeWait(h)) => timewait::on_segment(s, h, segment, now),
-        None => listen::on_segment(s, segment, now),
+        Entry::Request(h) => request::on_segment(s, h, segment, now),
+        Entry::TimeWait(h) => timewait::on_segment(s, h, segment, now),
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn adopt(t: &mut Turn<'_>, frame: FrameId, payload: u16, len: u16) {
 }
 
 /// The frame itself goes behind the queue.
-#[inline]
+#[inline(always)]
 pub(super) fn enqueue(
     c: &mut Connection,
     handle: Handle<Connection>,
