@@ -177,6 +177,32 @@ impl Shard {
         }
     }
 
+    /// Puts `heir`, which has the same tuple, into the table where `entry` is.
+    pub fn flow_replace(&mut self, entry: Entry, heir: Entry) {
+        let (target, heir) = (entry.as_ref(), heir.as_ref());
+        let Some(tuple) = entries!(self).head(target).map(|h| h.tuple) else { return };
+        let bucket = self.bucket(&tuple);
+        let Some(first) = self.flows.get_mut(bucket) else { return };
+        let mut entries = entries!(self);
+        let chain = entries.head(target).map_or(0, |h| core::mem::take(&mut h.chain));
+        if let Some(head) = entries.head(heir) {
+            head.chain = chain;
+        }
+        if *first == target.0 {
+            *first = heir.0;
+            return;
+        }
+        let mut at = EntryRef(*first);
+        for _ in 0..self.flows.len() {
+            let Some(head) = entries.head(at) else { return };
+            if head.chain == target.0 {
+                head.chain = heir.0;
+                return;
+            }
+            at = EntryRef(head.chain);
+        }
+    }
+
     /// Sets the entry's timer; an armed one is moved.
     pub fn arm(&mut self, entry: Entry, deadline: u64) {
         self.wheel.arm(&mut entries!(self), entry.as_ref().0, deadline);

@@ -42,7 +42,7 @@ pub(super) fn answer(s: &mut Shard, agreement: &Agreement, segment: &Segment, no
     let Some(path) = s.net.way(a.tuple.remote) else { return };
     let offset = numbers::timestamp_offset(s, &a.tuple);
     let clock = write_agreed(milliseconds(now), &a).wrapping_add(offset);
-    let (bytes, len) = passive::answer_options(&a, &settings, &path, s, clock, None);
+    let (bytes, len) = passive::answer_options(s, &a, &settings, &path, clock, None);
     s.counters.syn_cookies_sent += 1;
     let window = window::initial(&settings, &s.head.sysctls) as u16;
     let flags = passive::answer_flags(a.speaks);

@@ -75,10 +75,10 @@ pub(super) fn answer_flags(speaks: Speaks) -> Flags {
 
 /// The options of our SYN+ACK; `clock` is our timestamp.
 pub(super) fn answer_options(
+    s: &Shard,
     a: &Agreement,
     settings: &Settings,
     path: &Path,
-    s: &Shard,
     clock: u32,
     cookie: Option<Cookie>,
 ) -> ([u8; 40], usize) {
@@ -105,10 +105,10 @@ pub(super) fn create(
     let settings = s.listeners.get(a.listener)?.settings;
     let path = s.net.path(a.tuple.remote).unwrap_or_default();
     let connection = handshake::create(s, a.tuple, &settings, path, a.iss, now)?;
-    if let Some(request) = request {
-        request::forget(s, request);
+    match request {
+        Some(request) => request::give_place(s, request, connection),
+        None => turn::enter_table(s, Entry::Connection(connection)),
     }
-    turn::enter_table(s, Entry::Connection(connection));
     s.counters.connections_opened_passive += 1;
     let mut t = turn::begin(s, connection, now)?;
     take_over(&mut t, a);

@@ -5,7 +5,9 @@ use super::fast_open::{self, Verdict};
 use super::passive::{self, Agreement};
 use super::segment::Segment;
 use super::transmit::milliseconds;
-use super::{Listener, Request, Seq, Settings, cookies, listen, numbers, reply, rtt, turn, window};
+use super::{
+    Connection, Listener, Request, Seq, Settings, cookies, listen, numbers, reply, rtt, turn, window,
+};
 use crate::region::{HEADROOM, Handle, Purpose};
 use crate::shard::{Entry, EntryHead, Shard};
 use crate::wire::options::{Cookie, parse, timestamp_bytes};
@@ -88,7 +90,7 @@ fn begin(s: &mut Shard, a: &Agreement, cookie: Option<Cookie>, now: u64) {
         l.half_open += 1;
         l.young += 1;
     }
-    answer(s, h, cookie, now);
+    answer(s, h, a, cookie, now);
 }
 
 impl Request {
@@ -107,8 +109,8 @@ impl Request {
 }
 
 /// Sends the SYN+ACK, or tries again soon when the address of the next hop is not known yet.
-fn answer(s: &mut Shard, h: Handle<Request>, cookie: Option<Cookie>, now: u64) {
-    let is_sent = send_syn_ack(s, h, cookie, now);
+fn answer(s: &mut Shard, h: Handle<Request>, a: &Agreement, cookie: Option<Cookie>, now: u64) {
+    let is_sent = send_syn_ack(s, a, cookie, now);
     let Some(r) = s.requests.get_mut(h) else { return };
     if is_sent {
         r.path_waits = 0;
@@ -117,21 +119,16 @@ fn answer(s: &mut Shard, h: Handle<Request>, cookie: Option<Cookie>, now: u64) {
     r.path_waits = r.path_waits.saturating_add(1);
     let wait =
         super::transmit::FIRST_PATH_WAIT << (r.path_waits - 1).min(super::transmit::LONGEST_PATH_WAIT_SHIFT);
-    set_timer(s, h, now + wait);
+    r.due = milliseconds(now + wait);
+    s.arm(Entry::Request(h), now + wait);
 }
 
 /// The SYN+ACK is out: RFC 6298 5.5 doubles the time that the answer may take.
 fn wait_for_answer(s: &mut Shard, h: Handle<Request>, now: u64) {
     let most = u64::from(s.head.sysctls.tcp_rto_max_ms) * 1_000_000;
-    let Some(r) = s.requests.get(h) else { return };
-    let timeout = (rtt::INITIAL_TIMEOUT << r.timeouts.min(7)).min(most);
-    set_timer(s, h, now + timeout);
-}
-
-fn set_timer(s: &mut Shard, h: Handle<Request>, deadline: u64) {
-    if let Some(r) = s.requests.get_mut(h) {
-        r.due = milliseconds(deadline);
-    }
+    let Some(r) = s.requests.get_mut(h) else { return };
+    let deadline = now + (rtt::INITIAL_TIMEOUT << r.timeouts.min(7)).min(most);
+    r.due = milliseconds(deadline);
     s.arm(Entry::Request(h), deadline);
 }
 
@@ -147,7 +144,7 @@ pub(super) fn on_timer(s: &mut Shard, h: Handle<Request>, now: u64) {
     match r.path_waits {
         0 => {}
         MOST_PATH_WAITS => return forget(s, h),
-        _ => return answer(s, h, None, now),
+        _ => return answer(s, h, &r.agreement(), None, now),
     }
     let Some(l) = s.listeners.get(r.listener) else { return forget(s, h) };
     let (timeouts, deferred) = (u32::from(r.timeouts), u32::from(deferred_timeouts(&l.settings)));
@@ -170,7 +167,7 @@ pub(super) fn on_timer(s: &mut Shard, h: Handle<Request>, now: u64) {
     }
     if is_asked {
         s.counters.tcp_retransmissions += 1;
-        answer(s, h, None, now);
+        answer(s, h, &r.agreement(), None, now);
     } else {
         wait_for_answer(s, h, now);
     }
@@ -210,19 +207,29 @@ fn deferred_timeouts(settings: &Settings) -> u8 {
 
 /// Ends a half-open connection.
 pub(super) fn forget(s: &mut Shard, h: Handle<Request>) {
-    let Some((listener, is_young)) = s.requests.get(h).map(|r| (r.listener, r.timeouts == 0)) else { return };
-    if let Some(l) = s.listeners.get_mut(listener) {
-        l.half_open = l.half_open.saturating_sub(1);
-        l.young = l.young.saturating_sub(u32::from(is_young));
-    }
+    uncount(s, h);
     turn::leave_table(s, Entry::Request(h));
     s.requests.free(h);
 }
 
+/// The handshake is done: `connection` goes on in its place.
+pub(super) fn give_place(s: &mut Shard, h: Handle<Request>, connection: Handle<Connection>) {
+    uncount(s, h);
+    turn::give_place(s, Entry::Request(h), Entry::Connection(connection));
+    s.requests.free(h);
+}
+
+/// The listener has one less.
+fn uncount(s: &mut Shard, h: Handle<Request>) {
+    let Some(r) = s.requests.get(h) else { return };
+    if let Some(l) = s.listeners.get_mut(r.listener) {
+        l.half_open = l.half_open.saturating_sub(1);
+        l.young = l.young.saturating_sub(u32::from(r.timeouts == 0));
+    }
+}
+
 /// False without a way to the peer. Without a frame the SYN+ACK is lost, and its timer sends another.
-fn send_syn_ack(s: &mut Shard, h: Handle<Request>, cookie: Option<Cookie>, now: u64) -> bool {
-    let Some(a) = s.requests.get(h).map(Request::agreement) else { return false };
-    let Some(settings) = s.listeners.get(a.listener).map(|l| l.settings) else { return false };
+fn send_syn_ack(s: &mut Shard, a: &Agreement, cookie: Option<Cookie>, now: u64) -> bool {
     let path = s.net.path(a.tuple.remote).filter(|p| p.resolved != 0);
     s.after.keeper |= s.net.head.wanted != 0;
     let Some(path) = path else {
@@ -230,7 +237,8 @@ fn send_syn_ack(s: &mut Shard, h: Handle<Request>, cookie: Option<Cookie>, now: 
         return false;
     };
     let clock = milliseconds(now).wrapping_add(numbers::timestamp_offset(s, &a.tuple));
-    let (bytes, len) = passive::answer_options(&a, &settings, &path, s, clock, cookie);
+    let Some(settings) = s.listeners.get(a.listener).map(|l| &l.settings) else { return false };
+    let (bytes, len) = passive::answer_options(s, a, settings, &path, clock, cookie);
     let headers = SegmentHeaders {
         mac_to: path.to,
         mac_from: path.from,
@@ -241,7 +249,7 @@ fn send_syn_ack(s: &mut Shard, h: Handle<Request>, cookie: Option<Cookie>, now: 
         seq: a.iss.0,
         ack: (a.irs + 1).0,
         flags: passive::answer_flags(a.speaks),
-        window: window::initial(&settings, &s.head.sysctls) as u16,
+        window: window::initial(settings, &s.head.sysctls) as u16,
         urgent: 0,
         service: 0,
         options: bytes.get(..len).unwrap_or(&[]),
@@ -318,7 +326,7 @@ pub(super) fn on_segment(s: &mut Shard, h: Handle<Request>, segment: &Segment, n
     let is_first_syn = segment.seq == r.irs && flags.only(Flags::SYN | Flags::ACK | Flags::RST) == Flags::SYN;
     if is_first_syn && !is_old {
         // The peer has not seen our SYN+ACK yet.
-        if may_answer(s, h, now) && send_syn_ack(s, h, None, now) {
+        if may_answer(s, h, now) && send_syn_ack(s, &r.agreement(), None, now) {
             wait_for_answer(s, h, now);
         }
         return;

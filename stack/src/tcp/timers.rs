@@ -7,26 +7,31 @@ use super::{
     patience, readiness, recovery, send_queue,
 };
 use crate::region::Handle;
-use crate::shard::{Entry, Shard};
+use crate::shard::Shard;
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 const LEAST_WAIT: u64 = 1_000_000;
 const LARGEST_WAIT: u64 = 24 * 3600 * SECOND;
 
-/// Arms the entry's timer for the earliest deadline. An armed one that is too early is left: it finds nothing due
-/// and is set again, which costs less than moving it with each segment.
-pub(super) fn set(s: &mut Shard, h: Handle<Connection>, now: u64) {
-    let Some(c) = s.connections.get_mut(h) else { return };
+/// The earliest deadline, if the entry's timer has to be set for it. An armed one that is too early is left: it finds
+/// nothing due and is set again, which costs less than moving it with each segment.
+#[inline]
+pub(super) fn next(c: &mut Connection, now: u64) -> Option<u64> {
     let t = &c.timers;
-    let deadlines = [t.resend, t.ack, t.push, t.idle, pacing::deadline(c)];
-    let Some(earliest) = deadlines.into_iter().filter(|&d| d != 0).min() else { return };
+    // None is 0, and what comes before 0 comes last.
+    let before = |deadline: u64| deadline.wrapping_sub(1);
+    let earliest = before(t.resend).min(before(t.ack)).min(before(t.push)).min(before(t.idle));
+    let earliest = earliest.min(before(pacing::deadline(c))).wrapping_add(1);
+    if earliest == 0 {
+        return None;
+    }
     // Neither at once, which could go on for ever, nor beyond what the wheel can tell from the past.
     let earliest = earliest.clamp(now + LEAST_WAIT, now + LARGEST_WAIT);
     if c.timers.armed != 0 && c.timers.armed <= earliest {
-        return;
+        return None;
     }
     c.timers.armed = earliest;
-    s.arm(Entry::Connection(h), earliest);
+    Some(earliest)
 }
 
 /// The connection's timer has fired.

@@ -16,17 +16,21 @@ const MILLISECOND: u64 = 1_000_000;
 /// LINUX: how far behind the old connection's numbers the next one on the same addresses begins.
 const NUMBERS_APART: u32 = 65_537;
 
-/// A connection in TIME_WAIT, or one in FIN_WAIT_2 that lasts until `until`, becomes a small entry. Without room for
-/// one it is simply over.
-pub(super) fn enter(s: &mut Shard, h: Handle<Connection>, until: u64, now: u64) {
-    let Some(c) = s.connections.get(h).filter(|c| c.marks.has(Marks::IN_TABLE)).copied() else { return };
-    turn::leave_table(s, Entry::Connection(h));
+/// A connection in TIME_WAIT, or one in FIN_WAIT_2 that lasts until `timers.idle`, becomes a small entry. Without room
+/// for one it is simply over.
+pub(super) fn enter(s: &mut Shard, h: Handle<Connection>, now: u64) {
+    let Some(c) = s.connections.get(h).filter(|c| c.marks.has(Marks::IN_TABLE)) else { return };
     let has_room = s.time_waits.in_use() < s.head.sysctls.tcp_max_tw_buckets;
     let Some(entry) = has_room.then(|| s.time_waits.alloc()).flatten() else {
         s.counters.time_wait_overflows += 1;
         s.head.trace.note(c.head.tuple, c.state, State::CLOSED, now);
         return;
     };
+    let lasts = match c.state {
+        State::FIN_WAIT_2 => c.timers.idle.saturating_sub(now).max(rtt::timeout(&c.rtt) * 7 / 2),
+        _ => TIME_WAIT,
+    };
+    let deadline = now + lasts;
     let Some(t) = s.time_waits.get_mut(entry) else { return };
     let interval = s.head.sysctls.tcp_invalid_ratelimit;
     *t = TimeWait {
@@ -35,7 +39,7 @@ pub(super) fn enter(s: &mut Shard, h: Handle<Connection>, until: u64, now: u64) 
         receive_next: c.receive.next,
         ts_recent: c.receive.ts_recent,
         timestamp_offset: c.timestamp_offset,
-        until: 0,
+        until: milliseconds(deadline),
         answered: milliseconds(now).wrapping_sub(interval),
         window: (c.receive_window() >> c.receive.scale.min(14)).min(u32::from(u16::MAX)) as u16,
         timestamps: u8::from(c.marks.has(Marks::TIMESTAMPS)),
@@ -43,12 +47,8 @@ pub(super) fn enter(s: &mut Shard, h: Handle<Connection>, until: u64, now: u64) 
         edge: c.receive.edge,
         since: milliseconds(now),
     };
-    s.flow_insert(Entry::TimeWait(entry));
-    let lasts = match c.state {
-        State::FIN_WAIT_2 => until.saturating_sub(now).max(rtt::timeout(&c.rtt) * 7 / 2),
-        _ => TIME_WAIT,
-    };
-    last_for(s, entry, lasts, now);
+    turn::give_place(s, Entry::Connection(h), Entry::TimeWait(entry));
+    s.arm(Entry::TimeWait(entry), deadline);
 }
 
 fn last_for(s: &mut Shard, h: Handle<TimeWait>, nanoseconds: u64, now: u64) {

@@ -71,32 +71,71 @@ pub(super) fn act<R>(
     let mut turn = begin(s, handle, now)?;
     let result = work(&mut turn);
     output::run(&mut turn);
-    settle(s, handle, now);
+    let outcome = Outcome::of(turn.c, now);
+    carry_out(s, handle, outcome, now);
     Some(result)
+}
+
+/// What a connection's new condition asks for elsewhere.
+struct Outcome {
+    /// EPOLL bits that somebody watches for.
+    news: u16,
+    /// The handshake of a connection that was open early may be done.
+    may_be_counted: bool,
+    /// A small entry takes the connection's place.
+    shrinks: bool,
+    is_over: bool,
+    /// What the entry's timer has to be moved to.
+    deadline: Option<u64>,
+}
+
+impl Outcome {
+    #[inline]
+    fn of(c: &mut Connection, now: u64) -> Self {
+        let news = core::mem::take(&mut c.news);
+        let shrinks =
+            c.state == State::TIME_WAIT || (c.state == State::FIN_WAIT_2 && c.marks.has(Marks::SHRINKS));
+        let is_over = shrinks || c.state.is_closed();
+        Self {
+            news: if c.socket.watches.is_empty() { 0 } else { news },
+            may_be_counted: c.listener.is_some(),
+            shrinks,
+            is_over,
+            deadline: if is_over { None } else { timers::next(c, now) },
+        }
+    }
 }
 
 /// Does what a connection's new condition asks for elsewhere: tells programs, moves the entry between the tables,
 /// sets its timer.
 pub(super) fn settle(s: &mut Shard, handle: Handle<Connection>, now: u64) {
     let Some(c) = s.connections.get_mut(handle) else { return };
-    let news = core::mem::take(&mut c.news);
-    let state = c.state;
-    let shrinks = state == State::FIN_WAIT_2 && c.marks.has(Marks::SHRINKS);
-    let until = c.timers.idle;
-    if c.listener.is_some() {
+    let outcome = Outcome::of(c, now);
+    carry_out(s, handle, outcome, now);
+}
+
+#[inline]
+fn carry_out(s: &mut Shard, handle: Handle<Connection>, outcome: Outcome, now: u64) {
+    if outcome.may_be_counted {
         fast_open::settle(s, handle);
     }
-    if news != 0 {
-        wait::notify(s, SocketRef::Connection(handle), u32::from(news));
+    if outcome.news != 0 {
+        wait::notify(s, SocketRef::Connection(handle), u32::from(outcome.news));
     }
-    if state == State::TIME_WAIT || shrinks {
-        timewait::enter(s, handle, until, now);
+    if let Some(deadline) = outcome.deadline {
+        s.arm(Entry::Connection(handle), deadline);
     }
-    if state == State::TIME_WAIT || shrinks || state.is_closed() {
-        retire(s, handle);
-    } else {
-        timers::set(s, handle, now);
+    if outcome.is_over {
+        end(s, handle, outcome.shrinks, now);
     }
+}
+
+#[inline(never)]
+fn end(s: &mut Shard, handle: Handle<Connection>, shrinks: bool, now: u64) {
+    if shrinks {
+        timewait::enter(s, handle, now);
+    }
+    retire(s, handle);
 }
 
 /// Takes a connection that is over out of the tables; frees it when no program holds it.
@@ -134,6 +173,27 @@ pub(super) fn enter_table(s: &mut Shard, entry: Entry) {
     }
     s.flow_insert(entry);
     count_live(s, 1);
+}
+
+/// `heir` takes the place of a connection or a half-open entry in the connection table; its tuple is the same.
+pub(super) fn give_place(s: &mut Shard, entry: Entry, heir: Entry) {
+    if let Entry::Connection(h) = entry
+        && !s.connections.get_mut(h).is_some_and(|c| c.marks.take(Marks::IN_TABLE))
+    {
+        return;
+    }
+    s.disarm(entry);
+    s.flow_replace(entry, heir);
+    match heir {
+        Entry::Connection(h) => {
+            if let Some(c) = s.connections.get_mut(h) {
+                c.marks.set(Marks::IN_TABLE);
+            }
+        }
+        // Neither a program nor a peer waits for it.
+        Entry::TimeWait(_) => count_live(s, -1),
+        Entry::Request(_) => {}
+    }
 }
 
 /// Takes a connection or a half-open entry out of the connection table and off the timer wheel.

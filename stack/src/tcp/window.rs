@@ -25,13 +25,8 @@ pub(super) fn scale_for(settings: &Settings, sysctls: &Sysctls) -> u8 {
     if !tuning::receive_is_fixed(settings) {
         space = space.max(sysctls.tcp_rmem_most).max(sysctls.rmem_max);
     }
-    space = space.min(clamp(settings));
-    let mut scale = 0;
-    while space > LARGEST_UNSCALED && scale < MAX_WINDOW_SCALE {
-        space >>= 1;
-        scale += 1;
-    }
-    scale
+    let beyond = space.min(clamp(settings)) >> LARGEST_UNSCALED.count_ones();
+    (u32::BITS - beyond.leading_zeros()).min(u32::from(MAX_WINDOW_SCALE)) as u8
 }
 
 /// The window of a fresh connection.
