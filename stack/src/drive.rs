@@ -107,7 +107,7 @@ impl Stack {
         // SAFETY: the gate is ours.
         let shard = unsafe { &mut *lane.shard.get() };
         // Who waited for the lock read the clock before those who held it: time does not go back in a shard.
-        let now = now.max(shard.head.now);
+        let now = shard.no_earlier(now);
         shard.head.now = now;
         let mut entered = Entered { stack: self, lane, gate, shard, now };
         if found == LockEntry::OwnerDied {
@@ -378,6 +378,7 @@ impl Entered<'_> {
             errands.wakes += 1;
         }
         errands.more = !self.shard.after.wake.is_empty();
+        self.shard.mend(self.now);
         self.gate.deadline.store(self.shard.wheel.next_deadline(), Ordering::Relaxed);
         self.shard.head.changing = Default::default();
         if self.gate.keeper_parked.load(Ordering::Relaxed) != 0 && self.gate.live.load(Ordering::Relaxed) != 0

@@ -176,6 +176,9 @@ impl Sim {
             }
         }
         self.flush();
+        for shard in &mut self.ends {
+            shard.mend(self.now);
+        }
     }
 
     /// Lets `nanoseconds` pass.
@@ -284,7 +287,9 @@ impl Sim {
     pub fn check(&mut self) -> Result<(), &'static str> {
         let [a, b] = &mut self.ends;
         a.check()?;
-        b.check()
+        b.check()?;
+        let is_whole = |s: &Shard| s.counters.region_damaged == 0 && !s.damage.is_noted();
+        if is_whole(a) && is_whole(b) { Ok(()) } else { Err("a walk was cut short") }
     }
 
     /// Packets under way.

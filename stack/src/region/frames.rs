@@ -2,6 +2,7 @@
 
 use super::list::{Link, Links};
 use super::table::{One, Table};
+use super::walk::{Damage, Walked};
 use core::ptr::NonNull;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -90,6 +91,15 @@ pub struct FrameMeta {
     pub first_sent_at: u32,
 }
 
+impl FrameMeta {
+    /// The first bytes of the payload are of no interest any more.
+    pub fn cut_front(&mut self, bytes: u16) {
+        self.payload = self.payload.wrapping_add(bytes);
+        self.payload_len = self.payload_len.saturating_sub(bytes);
+        self.seq = self.seq.wrapping_add(u32::from(bytes));
+    }
+}
+
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
 #[repr(C)]
 pub struct FramesHead {
@@ -119,6 +129,7 @@ pub struct Frames {
     chunk_shift: u32,
     /// When so many frames are taken, only the reserve is left.
     ceiling: u32,
+    damage: Damage,
 }
 
 impl Frames {
@@ -131,11 +142,12 @@ impl Frames {
         meta: Table<FrameMeta>,
         chunks: NonNull<u8>,
         chunk_size: u32,
+        damage: Damage,
     ) -> Self {
         let chunk_shift = chunk_size.trailing_zeros().min(u16::BITS - 1);
         let len = meta.len() as u32;
         let ceiling = len.saturating_sub(len.saturating_sub(1) >> RESERVE_SHIFT);
-        Self { head, free, meta, chunks, chunk_shift, ceiling }
+        Self { head, free, meta, chunks, chunk_shift, ceiling, damage }
     }
 
     pub(crate) fn format(&mut self) {
@@ -147,7 +159,7 @@ impl Frames {
     }
 
     pub fn available(&self) -> u32 {
-        self.head.free + (self.meta.len() as u32).saturating_sub(self.head.fresh)
+        self.head.free.saturating_add((self.meta.len() as u32).saturating_sub(self.head.fresh))
     }
 
     pub fn on_fill_rings(&self) -> u32 {
@@ -251,7 +263,7 @@ impl Frames {
         // The rest of its metadata is made anew when it comes back.
         let meta = self.meta_mut(id)?;
         (meta.tenure, meta.in_flight) = (Tenure::FILL, 0);
-        self.head.on_fill_rings += 1;
+        self.head.on_fill_rings = self.head.on_fill_rings.wrapping_add(1);
         Some(u64::from(id.0) << self.chunk_shift)
     }
 
@@ -434,6 +446,25 @@ fn span_mut(chunk: &mut [u8], start: u16, len: u16) -> &mut [u8] {
 impl Links for Frames {
     fn link(&mut self, index: u32) -> Option<&mut Link> {
         self.meta_mut(FrameId(index)).map(|m| &mut m.link)
+    }
+}
+
+impl Walked for Frames {
+    type At = FrameId;
+    type Item = FrameMeta;
+
+    #[inline]
+    fn item_at(&self, id: FrameId) -> Option<&FrameMeta> {
+        self.meta(id)
+    }
+
+    fn most(&self) -> u32 {
+        self.total()
+    }
+
+    #[inline]
+    fn damage(&self) -> &Damage {
+        &self.damage
     }
 }
 

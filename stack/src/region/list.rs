@@ -21,8 +21,8 @@ pub struct List {
 
 /// Where the links of one kind of list are kept.
 ///
-/// An index that names no item yields `None`; the list operations then stop: a corrupted list is short, never a loop
-/// without end, because every walk is bounded by `len`.
+/// An index that names no item yields `None`; the list operations then stop. Each of them looks at a few links and no
+/// more; who goes from link to link does so by a [`Walk`](super::Walk).
 pub trait Links {
     fn link(&mut self, index: u32) -> Option<&mut Link>;
 }
@@ -77,6 +77,8 @@ impl List {
         self.len = self.len.wrapping_add(1);
     }
 
+    /// An item that is taken out leads nowhere any more: popping until nothing is left ends, whatever the links say, as
+    /// long as nothing is put in meanwhile.
     #[inline]
     pub fn pop_front(&mut self, links: &mut impl Links) -> Option<u32> {
         let index = self.first;
@@ -118,18 +120,70 @@ impl List {
         self.len = self.len.wrapping_sub(1);
     }
 
-    /// The links agree with each other and with the length.
+    /// Puts the items in order, those that are equal as they are now. False, and nothing is done, if the links
+    /// contradict each other.
+    pub fn sort<L: Links>(&mut self, links: &mut L, is_after: impl Fn(&L, u32, u32) -> bool) -> bool {
+        if !self.check(links) {
+            return false;
+        }
+        // A merge sort from below: place n holds a chain of 2^n items in order, or none.
+        let mut chains = [0; u32::BITS as usize];
+        while let Some(item) = self.pop_front(links) {
+            let mut chain = item;
+            for place in &mut chains {
+                match core::mem::replace(place, 0) {
+                    0 => {
+                        *place = chain;
+                        break;
+                    }
+                    earlier => chain = merge(links, earlier, chain, &is_after),
+                }
+            }
+        }
+        let mut at = chains.into_iter().fold(0, |later, earlier| merge(links, earlier, later, &is_after));
+        *self = Self::EMPTY;
+        while let Some(next) = links.link(at).filter(|_| at != 0).map(|l| l.next) {
+            self.push_back(links, at);
+            at = next;
+        }
+        true
+    }
+
+    /// The links agree with each other and with the length. A ring has a link that does not lead back to where it was
+    /// reached from.
     pub fn check(&self, links: &mut impl Links) -> bool {
-        let (mut at, mut prev, mut seen) = (self.first, 0, 0);
+        let (mut at, mut prev, mut seen) = (self.first, 0, 0u32);
         while at != 0 && seen <= self.len {
             let Some(link) = links.link(at) else { return false };
             if link.prev != prev {
                 return false;
             }
-            (prev, at, seen) = (at, link.next, seen + 1);
+            (prev, at, seen) = (at, link.next, seen.wrapping_add(1));
         }
         at == 0 && prev == self.last && seen == self.len
     }
+}
+
+/// One chain of two that are in order; `earlier` goes first where they are equal.
+fn merge<L: Links>(
+    links: &mut L,
+    mut earlier: u32,
+    mut later: u32,
+    is_after: impl Fn(&L, u32, u32) -> bool,
+) -> u32 {
+    let (mut first, mut last) = (0, 0);
+    while earlier != 0 || later != 0 {
+        let takes_later = earlier == 0 || (later != 0 && is_after(links, earlier, later));
+        let from = if takes_later { &mut later } else { &mut earlier };
+        let item = *from;
+        *from = links.link(item).map_or(0, |l| core::mem::take(l).next);
+        match links.link(last) {
+            Some(link) if last != 0 => link.next = item,
+            _ => first = item,
+        }
+        last = item;
+    }
+    first
 }
 
 #[cfg(test)]
@@ -168,6 +222,18 @@ mod tests {
         list.remove(&mut links, 5);
         assert_eq!(list.pop_front(&mut links), Some(8));
         assert_eq!(order(&list, &mut links), [1, 9, 4]);
+    }
+
+    #[test]
+    fn sorts_and_leaves_equal_items_as_they_were() {
+        let (mut list, mut links) = (List::EMPTY, Ten([Link::default(); 10]));
+        for index in [7, 2, 9, 4, 1, 8, 3] {
+            list.push_back(&mut links, index);
+        }
+        assert!(list.sort(&mut links, |_, a, b| a / 2 > b / 2));
+        assert_eq!(order(&list, &mut links), [1, 2, 3, 4, 7, 9, 8]);
+        links.0[9].next = 2;
+        assert!(!list.sort(&mut links, |_, a, b| a > b), "a ring has no order");
     }
 
     #[test]

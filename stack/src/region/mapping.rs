@@ -6,6 +6,7 @@ use super::layout::{Carver, Header, LAYOUT_VERSION, MAGIC, PAGE, Sizes};
 use super::slab::Slab;
 use super::slots::{ProcessSlot, WakerSlot};
 use super::table::{One, Table};
+use super::walk::Damage;
 use super::wheel::{SLOTS, Wheel};
 use crate::ip::net::Net;
 use crate::shard::{Outbox, Shard};
@@ -215,6 +216,7 @@ impl Region {
         let base = self.places.first_shard + self.places.shard_bytes * index as usize - start;
         let view = View { region: self, base };
         let s = &self.sizes;
+        let damage = Damage::default();
         // SAFETY: each place was carved for just what is taken there, and the caller keeps the view exclusive.
         unsafe {
             Shard {
@@ -225,19 +227,25 @@ impl Region {
                     view.table(p.frames_meta, s.frames as usize),
                     self.umem(index).0,
                     s.chunk_size,
+                    damage.clone(),
                 ),
                 outbox: Outbox::new(view.table(p.outbox, (s.frames as usize).next_power_of_two())),
-                connections: view.slab(p.connections, s.connections),
-                requests: view.slab(p.requests, s.requests),
-                time_waits: view.slab(p.time_waits, s.time_waits),
-                listeners: view.slab(p.listeners, s.listeners),
-                watches: view.slab(p.watches, s.watches),
-                epolls: view.slab(p.epolls, s.epolls),
-                references: view.slab(p.references, s.references),
+                connections: view.slab(p.connections, s.connections, &damage),
+                requests: view.slab(p.requests, s.requests, &damage),
+                time_waits: view.slab(p.time_waits, s.time_waits, &damage),
+                listeners: view.slab(p.listeners, s.listeners, &damage),
+                watches: view.slab(p.watches, s.watches, &damage),
+                epolls: view.slab(p.epolls, s.epolls, &damage),
+                references: view.slab(p.references, s.references, &damage),
                 held_by: view.table(p.held_by, s.processes as usize),
                 flows: view.table(p.flows, s.flow_buckets()),
                 ports: view.table(p.ports, crate::shard::LISTEN_BUCKETS),
-                wheel: Wheel::new(view.one(p.wheel_head), view.table(p.wheel_slots, SLOTS)),
+                wheel: Wheel::new(
+                    view.one(p.wheel_head),
+                    view.table(p.wheel_slots, SLOTS),
+                    s.flow_buckets() as u32,
+                    damage.clone(),
+                ),
                 net: Net::new(
                     view.one(p.net_head),
                     view.table(p.devices, s.devices as usize),
@@ -248,6 +256,7 @@ impl Region {
                 ),
                 counters: view.one(p.counters),
                 after: crate::shard::After::default(),
+                damage,
                 index,
                 region: self.clone(),
             }
@@ -363,7 +372,7 @@ impl View<'_> {
 
     /// # Safety
     /// As for `one`.
-    unsafe fn slab<T: FromBytes + IntoBytes>(&self, p: SlabPlaces, len: u32) -> Slab<T> {
+    unsafe fn slab<T: FromBytes + IntoBytes>(&self, p: SlabPlaces, len: u32, damage: &Damage) -> Slab<T> {
         let len = len as usize;
         // SAFETY: the caller's promise.
         unsafe {
@@ -372,6 +381,7 @@ impl View<'_> {
                 self.table(p.tags, len),
                 self.table(p.free, len),
                 self.table(p.items, len),
+                damage.clone(),
             )
         }
     }

@@ -11,6 +11,7 @@ mod mapping;
 pub mod slab;
 pub mod slots;
 pub mod table;
+pub mod walk;
 pub mod wheel;
 
 pub use frames::{FrameId, FrameMeta, Frames, HEADROOM, Purpose, Tenure};
@@ -22,6 +23,7 @@ pub use mapping::{AttachError, Region};
 pub use slab::Slab;
 pub use slots::{ProcessSlot, WakerSlot};
 pub use table::{One, Table};
+pub use walk::{Damage, Steps, Walk, Walked};
 pub use wheel::{TICK_SHIFT, TimerLink, Wheel};
 
 /// What is written before this is in memory before what is written after it, as a process that is killed leaves it.

@@ -2,6 +2,7 @@
 
 use super::handle::{Handle, next_generation};
 use super::table::{One, Table};
+use super::walk::{Damage, Walked};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Set in a slot's tag while the slot is in use; the bits below are its generation.
@@ -22,13 +23,20 @@ pub struct Slab<T> {
     tags: Table<u16>,
     free: Table<u32>,
     items: Table<T>,
+    damage: Damage,
 }
 
 impl<T: FromBytes + IntoBytes> Slab<T> {
-    pub(crate) fn new(head: One<SlabHead>, tags: Table<u16>, free: Table<u32>, items: Table<T>) -> Self {
+    pub(crate) fn new(
+        head: One<SlabHead>,
+        tags: Table<u16>,
+        free: Table<u32>,
+        items: Table<T>,
+        damage: Damage,
+    ) -> Self {
         // With an item for each tag, who has found the tag need not ask again.
         let len = tags.len().min(items.len());
-        Self { head, tags: tags.cut_to(len), free, items: items.cut_to(len) }
+        Self { head, tags: tags.cut_to(len), free, items: items.cut_to(len), damage }
     }
 
     /// Makes a zeroed slab usable.
@@ -107,12 +115,7 @@ impl<T: FromBytes + IntoBytes> Slab<T> {
         (tag & USED != 0 && index != 0).then(|| Handle::new(index, tag & !USED))
     }
 
-    /// Item `index` whatever its generation: for lists, whose links are plain indices.
-    #[inline]
-    pub(crate) fn item(&self, index: u32) -> Option<&T> {
-        self.items.get(index as usize)
-    }
-
+    /// Item `index` whatever its generation: for lists, whose links are plain indices. To look at one, walk.
     #[inline]
     pub(crate) fn item_mut(&mut self, index: u32) -> Option<&mut T> {
         self.items.get_mut(index as usize)
@@ -159,5 +162,25 @@ impl<T: FromBytes + IntoBytes> Slab<T> {
         self.head.fresh >= 1
             && unused == free
             && stack.iter().all(|&index| index != 0 && index < self.high_water() && self.at(index).is_none())
+    }
+}
+
+/// Along links that are plain indices, whatever the generation of what they name.
+impl<T: FromBytes + IntoBytes> Walked for Slab<T> {
+    type At = u32;
+    type Item = T;
+
+    #[inline]
+    fn item_at(&self, index: u32) -> Option<&T> {
+        if index == 0 { None } else { self.items.get(index as usize) }
+    }
+
+    fn most(&self) -> u32 {
+        self.capacity()
+    }
+
+    #[inline]
+    fn damage(&self) -> &Damage {
+        &self.damage
     }
 }

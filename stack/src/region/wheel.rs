@@ -1,6 +1,7 @@
 //! The hashed timer wheel (Varghese and Lauck): one slot a tick, an entry waits in the slot of its deadline.
 
 use super::table::{One, Table};
+use super::walk::{Damage, Steps};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Nanoseconds of one tick, about a millisecond.
@@ -40,6 +41,9 @@ pub struct WheelHead {
 pub struct Wheel {
     head: One<WheelHead>,
     slots: Table<u32>,
+    /// Entries that there can be.
+    most: u32,
+    damage: Damage,
 }
 
 pub fn tick_of(nanos: u64) -> u32 {
@@ -48,8 +52,8 @@ pub fn tick_of(nanos: u64) -> u32 {
 }
 
 impl Wheel {
-    pub(crate) fn new(head: One<WheelHead>, slots: Table<u32>) -> Self {
-        Self { head, slots }
+    pub(crate) fn new(head: One<WheelHead>, slots: Table<u32>, most: u32, damage: Damage) -> Self {
+        Self { head, slots, most, damage }
     }
 
     pub(crate) fn format(&mut self, now: u64) {
@@ -88,7 +92,7 @@ impl Wheel {
             link.prev = entry;
         }
         self.head.occupied[slot / 64] |= 1 << (slot % 64);
-        self.head.armed += 1;
+        self.head.armed = self.head.armed.wrapping_add(1);
     }
 
     pub fn disarm(&mut self, timed: &mut impl Timed, entry: u32) {
@@ -118,6 +122,8 @@ impl Wheel {
     /// Takes out one entry that is due at `now`; none when time has caught up.
     pub fn pop_due(&mut self, timed: &mut impl Timed, now: u64) -> Option<u32> {
         let target = tick_of(now);
+        self.catch_up(target);
+        let mut steps = Steps::of(self.most);
         while (target.wrapping_sub(self.head.now) as i32) > 0 {
             // Empty slots are stepped over, so that catching up after a long sleep takes no time.
             let ahead = self.ticks_to_occupied().unwrap_or(u32::MAX);
@@ -127,7 +133,7 @@ impl Wheel {
             }
             let tick = self.head.now.wrapping_add(ahead);
             let slot = tick as usize % SLOTS;
-            if let Some(entry) = self.due_in_slot(timed, tick) {
+            if let Some(entry) = self.due_in_slot(timed, tick, &mut steps) {
                 if timed
                     .timer(entry)
                     .is_some_and(|link| link.is_armed() && link.tick as usize % SLOTS == slot)
@@ -141,6 +147,18 @@ impl Wheel {
             self.head.now = tick;
         }
         None
+    }
+
+    /// After a long sleep one revolution does: whatever became due before it is due in its slot still. That time runs
+    /// backwards cannot be.
+    #[inline]
+    fn catch_up(&mut self, target: u32) {
+        let behind = target.wrapping_sub(self.head.now) as i32;
+        if behind > SLOTS as i32 {
+            self.head.now = target.wrapping_sub(SLOTS as u32);
+        } else if behind < -(SLOTS as i32) {
+            self.damage.note();
+        }
     }
 
     /// Ticks from the present one to the next whose slot holds entries, due in this revolution or a later one.
@@ -170,20 +188,19 @@ impl Wheel {
         self.head.occupied[slot / 64] &= !(1 << (slot % 64));
     }
 
-    fn due_in_slot(&mut self, timed: &mut impl Timed, tick: u32) -> Option<u32> {
+    fn due_in_slot(&mut self, timed: &mut impl Timed, tick: u32, steps: &mut Steps) -> Option<u32> {
         let slot = tick as usize % SLOTS;
         if self.head.occupied[slot / 64] & (1 << (slot % 64)) == 0 {
             return None;
         }
         let mut entry = *self.slots.get(slot)?;
-        let mut steps = self.head.armed;
-        while entry != 0 && steps > 0 {
+        while entry != 0 && steps.take(&self.damage) {
             let link = timed.timer(entry)?;
             // An entry of a later revolution stays; one left behind by a jump of the clock fires late, not never.
             if (link.tick.wrapping_sub(tick) as i32) <= 0 {
                 return Some(entry);
             }
-            (entry, steps) = (link.next, steps - 1);
+            entry = link.next;
         }
         None
     }

@@ -156,4 +156,8 @@ counters! {
     bytes_received,
     /// Times that a dead owner of the lock was replaced.
     recoveries,
+    /// Walks that were cut short because links of the region lead nowhere: somebody has written over them.
+    region_damaged,
+    /// Times that the tables were made anew because of that.
+    region_mended,
 }

@@ -4,7 +4,7 @@
 
 use super::{Shard, keyed};
 use crate::region::wheel::Timed;
-use crate::region::{Handle, Slab, TimerLink};
+use crate::region::{Handle, Slab, Steps, TimerLink};
 use crate::tcp::{Connection, Request, TimeWait, Tuple};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -126,12 +126,17 @@ impl Shard {
         hash
     }
 
+    /// No chain has more entries than the table has buckets.
+    fn chain_steps(&self) -> Steps {
+        Steps::of(self.flows.len() as u32)
+    }
+
     /// The entry of this 4-tuple.
     pub fn flow(&mut self, tuple: &Tuple) -> Option<Entry> {
         let bucket = self.bucket(tuple);
         let mut at = EntryRef(*self.flows.get(bucket)?);
-        // A chain cannot be longer than there are entries, unless somebody bent it into a ring.
-        for _ in 0..self.flows.len() {
+        let mut steps = self.chain_steps();
+        while steps.take(&self.damage) {
             let mut entries = entries!(self);
             let head = entries.head(at)?;
             if head.tuple == *tuple {
@@ -161,7 +166,8 @@ impl Shard {
         let bucket = self.bucket(&tuple);
         let mut before = EntryRef::NONE;
         let mut at = EntryRef(self.flows.get(bucket).copied().unwrap_or(0));
-        for _ in 0..self.flows.len() {
+        let mut steps = self.chain_steps();
+        while steps.take(&self.damage) {
             let Some(next) = entries!(self).head(at).map(|h| h.chain) else { return };
             if at == target {
                 match entries!(self).head(before) {
@@ -182,6 +188,7 @@ impl Shard {
         let (target, heir) = (entry.as_ref(), heir.as_ref());
         let Some(tuple) = entries!(self).head(target).map(|h| h.tuple) else { return };
         let bucket = self.bucket(&tuple);
+        let mut steps = self.chain_steps();
         let Some(first) = self.flows.get_mut(bucket) else { return };
         let mut entries = entries!(self);
         let chain = entries.head(target).map_or(0, |h| core::mem::take(&mut h.chain));
@@ -193,7 +200,7 @@ impl Shard {
             return;
         }
         let mut at = EntryRef(*first);
-        for _ in 0..self.flows.len() {
+        while steps.take(&self.damage) {
             let Some(head) = entries.head(at) else { return };
             if head.chain == target.0 {
                 head.chain = heir.0;
@@ -214,12 +221,14 @@ impl Shard {
 
     /// One entry whose timer is due, now disarmed.
     pub fn pop_due(&mut self, now: u64) -> Option<Entry> {
-        loop {
+        let mut steps = self.chain_steps();
+        while steps.take(&self.damage) {
             let at = self.wheel.pop_due(&mut entries!(self), now)?;
             if let Some(entry) = self.resolve(EntryRef(at)) {
                 return Some(entry);
             }
         }
+        None
     }
 
     /// All live entries: for recovery and checks.
@@ -234,7 +243,7 @@ impl Shard {
     pub(super) fn recover_entries(&mut self, now: u64, in_table: impl Fn(&Shard, Entry) -> bool) {
         self.flows.fill(0);
         self.wheel.format(now);
-        let mut index = 0;
+        let mut index = 0u32;
         let slots = [self.requests.high_water(), self.connections.high_water(), self.time_waits.high_water()];
         for (kind, high) in (REQUEST..).zip(slots) {
             for slot in 1..high {
@@ -246,8 +255,8 @@ impl Shard {
                 }
                 if in_table(self, entry) {
                     self.flow_insert(entry);
-                    index += 1;
-                    self.arm(entry, now + (u64::from(index % 16u32) << 20));
+                    index = index.wrapping_add(1);
+                    self.arm(entry, now.saturating_add(u64::from(index % 16u32) << 20));
                 }
             }
         }

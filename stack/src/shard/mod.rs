@@ -13,7 +13,7 @@ pub use entries::{Entry, EntryHead, EntryRef};
 pub use outbox::Outbox;
 
 use crate::ip::net::Net;
-use crate::region::{Frames, Handle, List, One, Region, Slab, Table, Wheel};
+use crate::region::{Damage, Frames, Handle, List, One, Region, Slab, Table, Wheel};
 use crate::socket::Reference;
 use crate::tcp::{Challenges, Connection, FastOpenPeers, Listener, Request, Sysctls, TimeWait, Trace, Tuple};
 use crate::wait::{Epoll, WakerId, Watch};
@@ -82,6 +82,8 @@ pub struct Shard {
     pub counters: One<Counters>,
     /// What is to be done once the lock is released.
     pub after: After,
+    /// What walks found out about the links.
+    pub damage: Damage,
     pub index: u32,
     pub region: Region,
 }
@@ -103,7 +105,15 @@ pub struct After {
     pub relieved: u32,
     /// The keeper has something to do: a neighbour to resolve, or it was parked.
     pub keeper: bool,
+    /// Damaged tables are not made anew before this time.
+    unmended_until: u64,
 }
+
+/// Between reading the clock and having the lock: a process may have been stopped for so long.
+const LONGEST_DELAY: u64 = 24 * 3600 * 1_000_000_000;
+/// How often damaged tables are made anew at most: somebody who goes on writing over them must not get all the time
+/// that there is.
+const MENDING_INTERVAL: u64 = 1_000_000_000;
 
 /// Connections that one burst may touch before what it called for is done.
 const BURST: usize = 512;
@@ -173,6 +183,48 @@ impl Shard {
     /// goes on.
     pub fn recover(&mut self, now: u64) {
         self.counters.recoveries += 1;
+        self.rebuild(now);
+    }
+
+    /// The time of the shard, of which `now` is one that somebody read. What lies further ahead than anybody can have
+    /// been held up was not read from a clock.
+    #[inline]
+    pub(crate) fn no_earlier(&self, now: u64) -> u64 {
+        let known = self.head.now;
+        if known <= now {
+            return now;
+        }
+        if known - now < LONGEST_DELAY {
+            return known;
+        }
+        self.damage.note();
+        now
+    }
+
+    /// The end of a turn: if a walk was cut short in it, the tables are made anew as after a death.
+    #[inline]
+    pub fn mend(&mut self, now: u64) {
+        if self.damage.is_noted() {
+            self.mend_slowly(now);
+        }
+    }
+
+    #[cold]
+    fn mend_slowly(&mut self, now: u64) {
+        self.counters.region_damaged += u64::from(self.damage.take());
+        if now < self.after.unmended_until {
+            return;
+        }
+        self.after.unmended_until = now.saturating_add(MENDING_INTERVAL);
+        self.counters.region_mended += 1;
+        // Nobody has died: connections that contradict themselves are found out without a suspect.
+        self.head.changing = EntryRef::default();
+        self.rebuild(now);
+        self.counters.region_damaged += u64::from(self.damage.take());
+    }
+
+    /// Queues, chains, lists, wheel and counts from the slabs.
+    fn rebuild(&mut self, now: u64) {
         self.recover_outbox();
         self.connections.recover();
         self.requests.recover();

@@ -11,7 +11,8 @@ pub struct Ends {
     put: u32,
 }
 
-/// A ring that cannot overflow: it has a place for every frame, and a frame is in it once at most.
+/// A ring that cannot overflow: it has a place for every frame, and one more, and a frame is in it once at most. So the
+/// ends are told apart by their places alone, and no bits in them make it longer than it is.
 pub struct Outbox {
     ring: Table<u32>,
 }
@@ -48,10 +49,14 @@ impl Shard {
     }
 
     /// The frame that is next to leave.
+    #[inline]
     pub fn next_out(&self) -> Option<FrameId> {
         let Ends { taken, put } = self.head.outbox;
         let mask = self.outbox.ring.len() - 1;
-        if taken == put { None } else { self.outbox.ring.get(taken as usize & mask).map(|&f| FrameId(f)) }
+        if (taken ^ put) as usize & mask == 0 {
+            return None;
+        }
+        self.outbox.ring.get(taken as usize & mask).map(|&f| FrameId(f))
     }
 
     /// The frame that [`Shard::next_out`] named is on a ring now.
@@ -63,7 +68,7 @@ impl Shard {
     pub(super) fn recover_outbox(&mut self) {
         let Ends { taken, put } = self.head.outbox;
         let mask = self.outbox.ring.len() - 1;
-        let waiting = put.wrapping_sub(taken).min(self.outbox.ring.len() as u32);
+        let waiting = put.wrapping_sub(taken) & mask as u32;
         for step in 0..waiting {
             let frame = self.outbox.ring.get(taken.wrapping_add(step) as usize & mask).map(|&f| FrameId(f));
             if let Some(meta) = frame.and_then(|f| self.frames.meta_mut(f)) {
@@ -74,6 +79,6 @@ impl Shard {
     }
 
     pub fn outbox_is_empty(&self) -> bool {
-        self.head.outbox.taken == self.head.outbox.put
+        self.next_out().is_none()
     }
 }

@@ -5,7 +5,7 @@
 use super::{RawSocketRef, SocketRef};
 use crate::Error;
 use crate::region::list::{Link, Links, List};
-use crate::region::{Handle, Slab};
+use crate::region::{Handle, Slab, Steps, Walk};
 use crate::shard::Shard;
 use crate::{tcp, wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -91,9 +91,9 @@ pub fn let_go(s: &mut Shard, socket: SocketRef, process: u16, now: u64) -> bool 
 
 /// `child` holds all that `parent` holds, as after fork. On a full table nothing is held and the call fails.
 pub fn adopt(s: &mut Shard, parent: u16, child: u16, now: u64) -> Result<(), Error> {
-    let mut at = s.held_by.get(usize::from(parent)).map_or(0, |l| l.first);
-    for _ in 0..=s.references.capacity() {
-        let Some(reference) = s.references.item(at).copied().filter(|_| at != 0) else { break };
+    let first = s.held_by.get(usize::from(parent)).map_or(0, |l| l.first);
+    let mut walk = Walk::over(&s.references, first);
+    while let Some((_, &reference)) = walk.item(&s.references) {
         if let Some(socket) = reference.socket.decode() {
             if let Err(error) = hold(s, socket, child) {
                 drop_process(s, child, now);
@@ -103,7 +103,7 @@ pub fn adopt(s: &mut Shard, parent: u16, child: u16, now: u64) -> Result<(), Err
                 copy.descriptors = reference.descriptors;
             }
         }
-        at = reference.of_process.next;
+        walk.to(reference.of_process.next);
     }
     Ok(())
 }
@@ -111,9 +111,9 @@ pub fn adopt(s: &mut Shard, parent: u16, child: u16, now: u64) -> Result<(), Err
 /// The process of this slot has ended: its references go. Gives the number of sockets that were closed by it.
 pub fn drop_process(s: &mut Shard, process: u16, now: u64) -> usize {
     let mut closed = 0;
-    for _ in 0..=s.references.capacity() {
-        let first = s.held_by.get(usize::from(process)).map_or(0, |l| l.first);
-        let Some(handle) = s.references.at(first) else { break };
+    let mut steps = Steps::over(&s.references);
+    while let Some(first) = s.held_by.get(usize::from(process)).map(|l| l.first) {
+        let Some(handle) = s.references.at(first).filter(|_| steps.take(&s.damage)) else { break };
         closed += usize::from(forget(s, handle, now));
     }
     if let Some(list) = s.held_by.get_mut(usize::from(process)) {
@@ -154,13 +154,12 @@ fn forget(s: &mut Shard, handle: Handle<Reference>, now: u64) -> bool {
 }
 
 fn find(s: &Shard, socket: SocketRef, process: u16) -> Option<Handle<Reference>> {
-    let mut at = s.socket(socket)?.references.first;
-    for _ in 0..s.held_by.len() {
-        let reference = s.references.item(at).filter(|_| at != 0)?;
+    let mut walk = Walk::over(&s.references, s.socket(socket)?.references.first);
+    while let Some((at, reference)) = walk.item(&s.references) {
         if reference.process == u32::from(process) {
             return s.references.at(at);
         }
-        at = reference.of_socket.next;
+        walk.to(reference.of_socket.next);
     }
     None
 }

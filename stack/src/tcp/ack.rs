@@ -8,7 +8,7 @@ use super::{
     Seq, State, challenge, close, congestion, ecn, info, input, path_mtu, readiness, recovery, rtt, tuning,
     urgent,
 };
-use crate::region::FrameId;
+use crate::region::{FrameId, Steps, Walked};
 use crate::wire::Flags;
 
 /// False: the segment is to be dropped.
@@ -119,7 +119,10 @@ fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
 
 /// Frees the frames that lie before `ack` in whole, and cuts what is acknowledged off the next one.
 fn release_until(t: &mut Turn<'_>, ack: Seq, progress: &mut Progress) {
-    while let Some(frame) = FrameId(t.c.send.queue.first).some() {
+    let mut steps = Steps::over(t.frames);
+    while let Some(frame) = FrameId(t.c.send.queue.first).some()
+        && steps.take(t.frames.damage())
+    {
         let Some(meta) = t.frames.meta(frame) else { break };
         let start = Seq(meta.seq);
         if !ack.is_after(start) {

@@ -8,7 +8,7 @@ use super::incoming::{self, Fit};
 use super::segment::Segment;
 use super::turn::Turn;
 use super::{Connection, Seq, receive_queue, sack};
-use crate::region::{FrameId, Frames, Link, Links, List, Tenure};
+use crate::region::{FrameId, Frames, Link, Links, List, Steps, Tenure, Walk, Walked};
 
 /// In `FrameMeta::flags`: a FIN follows the payload.
 const FIN: u8 = 1;
@@ -78,11 +78,20 @@ fn run_following(t: &Turn<'_>, run: Option<Run>) -> Option<Run> {
     }
 }
 
+/// Goes from run to run.
+fn each_run(
+    frames: &Frames,
+    first: Option<Run>,
+    next: impl Fn(&Run) -> Option<Run>,
+) -> impl Iterator<Item = Run> {
+    let mut steps = Steps::over(frames);
+    core::iter::successors(first, next).take_while(move |_| steps.take(frames.damage()))
+}
+
 /// The runs, the one that grew last in front.
 pub(super) fn by_recency(c: &Connection, frames: &Frames) -> impl Iterator<Item = Run> {
     let first = run_from(frames, FrameId(c.receive.runs.first));
-    let next = |run: &Run| run_from(frames, FrameId(frames.meta(run.first)?.order.next));
-    core::iter::successors(first, next).take(c.receive.runs.len as usize)
+    each_run(frames, first, |run| run_from(frames, FrameId(frames.meta(run.first)?.order.next)))
 }
 
 /// The last run that does not start behind `place`.
@@ -101,9 +110,7 @@ fn find(c: &Connection, frames: &Frames, place: Seq) -> Option<Run> {
     {
         return Some(recent);
     }
-    core::iter::successors(Some(last), |run| run_before(frames, run.first))
-        .take(c.receive.runs.len as usize)
-        .find(|run| !run.start.is_after(place))
+    each_run(frames, Some(last), |run| run_before(frames, run.first)).find(|run| !run.start.is_after(place))
 }
 
 /// The place behind all that is held.
@@ -138,7 +145,7 @@ pub(super) fn insert(t: &mut Turn<'_>, segment: &Segment, fit: Fit) {
     }
     end = drop_covered(t, before, start, end);
     let fin = fit.fin && end == segment.seq + len;
-    let payload_len = end.since(start) - u32::from(fin);
+    let payload_len = end.since(start).saturating_sub(u32::from(fin));
     if payload_len == 0 && !fin {
         return;
     }
@@ -184,13 +191,14 @@ pub(super) fn insert(t: &mut Turn<'_>, segment: &Segment, fit: Fit) {
 
 /// Where the byte of `start` is in the segment's chunk.
 fn skip(segment: &Segment, start: Seq) -> u16 {
-    segment.payload + start.since(segment.seq) as u16
+    segment.payload.wrapping_add(start.since(segment.seq) as u16)
 }
 
 /// What the new segment, from `start` to `end`, covers in whole goes; the first run that it covers in part bounds it.
 fn drop_covered(t: &mut Turn<'_>, before: Option<Run>, start: Seq, end: Seq) -> Seq {
     let mut behind = run_following(t, before);
-    while let Some(run) = behind.filter(|run| run.start.is_before(end)) {
+    let mut steps = Steps::over(t.frames);
+    while let Some(run) = behind.filter(|run| run.start.is_before(end) && steps.take(t.frames.damage())) {
         sack::duplicate(t, run.start.later_of(start), run.end.earlier_of(end));
         if run.end.is_after(end) {
             return run.start;
@@ -203,15 +211,14 @@ fn drop_covered(t: &mut Turn<'_>, before: Option<Run>, start: Seq, end: Seq) -> 
 }
 
 fn remove_all(t: &mut Turn<'_>, run: &Run) {
-    let mut at = run.first;
-    for _ in 0..t.c.receive.beyond.len.min(t.frames.total()) {
-        let next = FrameId(t.frames.meta(at).map_or(0, |m| m.link.next));
+    let mut walk = Walk::over(t.frames, run.first);
+    while let Some((at, meta)) = walk.item(t.frames) {
+        walk.to(FrameId(meta.link.next));
         t.c.receive.beyond.remove(t.frames, at.0);
         t.frames.release(at);
         if at == run.last {
             break;
         }
-        at = next;
     }
 }
 
@@ -272,18 +279,17 @@ pub(super) fn prune(t: &mut Turn<'_>) -> bool {
 /// RCV.NXT has moved: the runs that it reaches are no longer beyond a hole.
 pub(super) fn drain(t: &mut Turn<'_>) {
     let reached = t.c.receive.next;
-    // No list is longer than there are frames, whatever somebody wrote over it.
-    let most = t.frames.total();
-    for _ in 0..most {
-        let Some(run) = run_from(t.frames, FrameId(t.c.receive.beyond.first)) else { break };
-        if run.start.is_after(t.c.receive.next) {
+    // One for each run and one for each frame: the frames go to another queue, which may have been bent into this one.
+    let mut steps = Steps::of(t.frames.most().saturating_mul(2));
+    while let Some(run) = run_from(t.frames, FrameId(t.c.receive.beyond.first)) {
+        if !steps.take(t.frames.damage()) || run.start.is_after(t.c.receive.next) {
             break;
         }
         if run.start.is_before(reached) {
             sack::duplicate(t, run.start, run.end.earlier_of(reached));
         }
         t.c.receive.runs.remove(&mut Recency(t.frames), run.first.0);
-        for _ in 0..t.c.receive.beyond.len.min(most) {
+        while steps.take(t.frames.damage()) {
             let Some(frame) = t.c.receive.beyond.pop_front(t.frames).map(FrameId) else { break };
             move_to_reader(t, frame);
             if frame == run.last {
@@ -303,7 +309,7 @@ fn move_to_reader(t: &mut Turn<'_>, frame: FrameId) {
     if end.is_after(t.c.receive.next) && t.c.state.may_receive() {
         let new = len - known;
         if new > 0 {
-            receive_queue::adopt(t, frame, payload + known, new);
+            receive_queue::adopt(t, frame, payload.wrapping_add(known), new);
         }
         incoming::arrived(t, u32::from(new), fin);
     }
@@ -315,10 +321,10 @@ fn move_to_reader(t: &mut Turn<'_>, frame: FrameId) {
 /// After a death: the runs from the frames, which are in order already.
 pub(super) fn recover(c: &mut Connection, frames: &mut Frames) {
     c.receive.runs = List::EMPTY;
-    let mut at = FrameId(c.receive.beyond.first);
-    for _ in 0..c.receive.beyond.len {
-        let (start, _) = extent(frames, at);
-        let previous = FrameId(frames.meta(at).map_or(0, |m| m.link.prev));
+    let mut walk = Walk::over(frames, FrameId(c.receive.beyond.first));
+    while let Some((at, meta)) = walk.item(frames) {
+        let (start, previous) = (Seq(meta.seq), FrameId(meta.link.prev));
+        walk.to(FrameId(meta.link.next));
         let goes_on = previous.some().is_some() && extent(frames, previous).1 == start;
         if goes_on {
             let first = other_end(frames, previous);
@@ -327,31 +333,43 @@ pub(super) fn recover(c: &mut Connection, frames: &mut Frames) {
             set_ends(frames, at, at);
             c.receive.runs.push_front(&mut Recency(frames), at.0);
         }
-        at = FrameId(frames.meta(at).map_or(0, |m| m.link.next));
     }
 }
 
-/// The runs are those that the frames make, each is in the list once, and none touches the next.
+/// The runs are those that the frames make, each is in the list once, and none touches the next. The links of the
+/// queue are known to be sound.
 pub(super) fn check(c: &Connection, frames: &mut Frames) -> bool {
     if !c.receive.runs.check(&mut Recency(frames)) || c.receive.runs.len > MOST_RUNS {
         return false;
     }
-    let (mut at, mut runs, mut end) = (FrameId(c.receive.beyond.first), 0, None);
-    while let Some(run) = run_from(frames, at) {
-        let mut inner = run.first;
-        while inner != run.last {
-            let reached = extent(frames, inner).1;
-            inner = FrameId(frames.meta(inner).map_or(0, |m| m.link.next));
-            if inner.is_none() || extent(frames, inner).0 != reached {
-                return false;
-            }
+    let (mut runs, mut end) = (0, None);
+    let first = run_from(frames, FrameId(c.receive.beyond.first));
+    for run in each_run(frames, first, |run| run_behind(frames, run.last)) {
+        if !has_no_hole(frames, &run) {
+            return false;
         }
         if other_end(frames, run.last) != run.first || end == Some(run.start) {
             return false;
         }
         end = Some(run.end);
         runs += 1;
-        at = FrameId(frames.meta(run.last).map_or(0, |m| m.link.next));
     }
     runs == c.receive.runs.len
+}
+
+/// From its first frame to its last each begins where the one before it ends.
+fn has_no_hole(frames: &Frames, run: &Run) -> bool {
+    let mut reached = run.start;
+    let mut walk = Walk::over(frames, run.first);
+    while let Some((at, meta)) = walk.item(frames) {
+        if Seq(meta.seq) != reached {
+            return false;
+        }
+        if at == run.last {
+            return true;
+        }
+        reached = extent(frames, at).1;
+        walk.to(FrameId(meta.link.next));
+    }
+    false
 }

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Marks};
 use super::listen::AcceptLinks;
 use super::{Seq, State, beyond, congestion, fast_open, orphans, recovery, request, reuse_port, urgent};
-use crate::region::{FrameId, Frames, Handle, List, Tenure};
+use crate::region::{FrameId, Frames, Handle, List, Tenure, Walk};
 use crate::shard::{Entry, Shard};
 
 /// Linear in what the shard holds: for tests and debug builds, after every step.
@@ -60,14 +60,14 @@ fn walk(
     if !queue.check(frames) {
         return Err("a queue of frames is broken");
     }
-    let mut at = FrameId(queue.first);
-    while let Some(meta) = frames.meta(at) {
+    let mut walk = Walk::over(frames, FrameId(queue.first));
+    while let Some((at, meta)) = walk.item(frames) {
         if meta.owner != owner.raw() || meta.tenure != tenure {
             return Err("a frame in a queue belongs to somebody else");
         }
         let start = Seq(meta.seq);
         each(at, start, start + u32::from(meta.payload_len))?;
-        at = FrameId(meta.link.next);
+        walk.to(FrameId(meta.link.next));
     }
     Ok(())
 }
@@ -79,7 +79,7 @@ fn receiving(frames: &mut Frames, h: Handle<Connection>, c: &Connection) -> Resu
         if last.is_some_and(|last| last != start) || start == end {
             return Err("the receive queue has a hole");
         }
-        bytes += end.since(start);
+        bytes = end.since(start).saturating_add(bytes);
         last = Some(end);
         Ok(())
     })?;

@@ -7,7 +7,7 @@ use super::turn;
 use super::{Connection, Listener, Settings, State, close, cookies, readiness, reply, request, reuse_port};
 use crate::Error;
 use crate::ip::net::Addr;
-use crate::region::{Handle, Link, Links, List, Slab};
+use crate::region::{Handle, Link, Links, List, Slab, Steps, Walk};
 use crate::shard::{Entry, LISTEN_BUCKETS, Shard};
 use crate::socket::SocketRef;
 use crate::wait;
@@ -58,14 +58,15 @@ fn unchain(s: &mut Shard, h: Handle<Listener>) {
         *first = next;
         return;
     }
-    let mut at = *first;
-    for _ in 0..s.listeners.capacity() {
-        let Some(l) = s.listeners.item_mut(at).filter(|_| at != 0) else { return };
+    let mut walk = Walk::over(&s.listeners, *first);
+    while let Some((at, l)) = walk.item(&s.listeners) {
         if l.chain == h.index() {
-            l.chain = next;
+            if let Some(l) = s.listeners.item_mut(at) {
+                l.chain = next;
+            }
             return;
         }
-        at = l.chain;
+        walk.to(l.chain);
     }
 }
 
@@ -127,8 +128,10 @@ pub(super) fn accept(s: &mut Shard, listener: Handle<Listener>) -> Option<Handle
 /// See [`super::stop_listening`].
 pub(super) fn stop(s: &mut Shard, listener: Handle<Listener>, now: u64) {
     unchain(s, listener);
-    for _ in 0..=s.connections.capacity() {
-        let Some(connection) = accept(s, listener) else { break };
+    let mut steps = Steps::over(&s.connections);
+    while let Some(connection) = accept(s, listener)
+        && steps.take(&s.damage)
+    {
         close::abort(s, connection, now);
         close::close(s, connection, now);
     }

@@ -7,7 +7,7 @@ use super::turn::Turn;
 use super::{
     State, congestion, delayed_ack, handshake, info, pacing, path_mtu, rate, recovery, rtt, send_queue,
 };
-use crate::region::FrameId;
+use crate::region::{FrameId, Steps, Walked};
 use crate::wire::Flags;
 
 /// LINUX: TCP_MIN_SND_MSS less the longest options: a small window makes segments no smaller.
@@ -54,12 +54,11 @@ fn send(t: &mut Turn<'_>) {
     let is_held = path_mtu::probe(t) == path_mtu::Verdict::Wait;
     let mut stop = if is_held { Stop::Partial } else { Stop::Done };
     t.run = if t.c.send.fresh.0 == t.c.send.queue.last { Run::No } else { Run::Begun };
-    // No queue is longer than there are frames, whatever somebody wrote over it.
-    let mut left = if is_held { 0 } else { t.frames.total() };
-    while left > 0
+    let mut steps = Steps::over(t.frames);
+    while !is_held
         && let Some(frame) = t.c.send.fresh.some()
+        && steps.take(t.frames.damage())
     {
-        left -= 1;
         if burst::send_full(t, frame) {
             continue;
         }

@@ -8,7 +8,7 @@ use super::recovery::{self, Phase};
 use super::transmit::milliseconds;
 use super::turn::Turn;
 use super::{Seq, output, send_queue};
-use crate::region::FrameId;
+use crate::region::{FrameId, Steps, Walked};
 use crate::wire::checksum;
 use crate::wire::options::TIMESTAMPS_LEN;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -223,9 +223,10 @@ fn gather(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
         return false;
     }
     let mut have = first.payload_len;
-    for _ in 0..t.c.send.queue.len {
+    let mut steps = Steps::over(t.frames);
+    while have < len && steps.take(t.frames.damage()) {
         let next = FrameId(t.frames.meta(frame).map_or(0, |m| m.link.next));
-        let Some(from) = t.frames.meta(next).copied().filter(|_| have < len) else { break };
+        let Some(from) = t.frames.meta(next).copied() else { break };
         if from.in_flight != 0 || from.payload_len == 0 {
             break;
         }
@@ -236,9 +237,7 @@ fn gather(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
             t.c.send.queue.remove(t.frames, next.0);
             t.frames.release(next);
         } else if let Some(meta) = t.frames.meta_mut(next) {
-            meta.payload += part;
-            meta.payload_len -= part;
-            meta.seq = (Seq(meta.seq) + u32::from(part)).0;
+            meta.cut_front(part);
             resum(t, next);
         }
         if let Some(meta) = t.frames.meta_mut(frame) {

@@ -1,10 +1,10 @@
 //! Bytes in order, waiting for the program: the frames that they came in.
 
+use super::Connection;
 use super::incoming::{self, Fit};
 use super::segment::Segment;
 use super::turn::Turn;
-use super::{Connection, Seq};
-use crate::region::{FrameId, Frames, Handle, Tenure};
+use crate::region::{FrameId, Frames, Handle, Steps, Tenure, Walk, Walked};
 use crate::socket::Sink;
 
 /// Payloads up to this are copied behind those of the last frame, so that a flood of small segments cannot take
@@ -77,8 +77,10 @@ pub(super) fn coalesce(frames: &mut Frames, last: FrameId, from: FrameId, payloa
 /// Copies bytes to the program without taking them, but for the first `skip`. The bytes copied, and whether its memory
 /// failed.
 pub(super) fn peek(c: &Connection, frames: &Frames, to: &mut impl Sink, mut skip: usize) -> (usize, bool) {
-    let (mut at, mut copied) = (FrameId(c.receive.queue.first), 0);
-    for _ in 0..c.receive.queue.len.min(frames.total()) {
+    let mut copied = 0;
+    let mut walk = Walk::over(frames, FrameId(c.receive.queue.first));
+    while let Some((at, meta)) = walk.item(frames) {
+        walk.to(FrameId(meta.link.next));
         let payload = frames.payload(at);
         let skipped = skip.min(payload.len());
         skip -= skipped;
@@ -91,7 +93,6 @@ pub(super) fn peek(c: &Connection, frames: &Frames, to: &mut impl Sink, mut skip
         if taken < wanted {
             return (copied, true);
         }
-        at = FrameId(frames.meta(at).map_or(0, |m| m.link.next));
     }
     (copied, false)
 }
@@ -99,9 +100,11 @@ pub(super) fn peek(c: &Connection, frames: &Frames, to: &mut impl Sink, mut skip
 /// Moves bytes to the program and frees the frames that it has emptied. As [`peek`] tells.
 pub(super) fn take(c: &mut Connection, frames: &mut Frames, to: &mut impl Sink) -> (usize, bool) {
     let mut copied = 0;
-    // No queue is longer than there are frames, whatever somebody wrote over it.
-    for _ in 0..=frames.total() {
-        let Some(frame) = FrameId(c.receive.queue.first).some().filter(|_| to.room() > 0) else { break };
+    let mut steps = Steps::over(frames);
+    while to.room() > 0
+        && let Some(frame) = FrameId(c.receive.queue.first).some()
+        && steps.take(frames.damage())
+    {
         let payload = frames.payload(frame);
         let part = payload.get(..payload.len().min(to.room())).unwrap_or(&[]);
         let (whole, wanted) = (payload.len(), part.len());
@@ -112,9 +115,7 @@ pub(super) fn take(c: &mut Connection, frames: &mut Frames, to: &mut impl Sink) 
             c.receive.queue.pop_front(frames);
             frames.release(frame);
         } else if let Some(meta) = frames.meta_mut(frame) {
-            meta.payload += taken as u16;
-            meta.payload_len -= taken as u16;
-            meta.seq = (Seq(meta.seq) + taken as u32).0;
+            meta.cut_front(taken as u16);
         }
         if taken < wanted {
             return (copied, true);

@@ -7,7 +7,7 @@ use super::connection::{Connection, Marks};
 use super::turn;
 use super::{Seq, State, beyond, fast_open, input, listen, orphans, readiness, recovery};
 use crate::Error;
-use crate::region::{FrameId, Handle, List, Tenure};
+use crate::region::{FrameId, Frames, Handle, List, Tenure, Walk, Walked};
 use crate::shard::{Entry, EntryRef, Shard};
 
 /// After a death: queues of frames, accept queues and listeners' chains from what is in the slabs; the connection
@@ -83,7 +83,7 @@ fn end(s: &mut Shard, h: Handle<Connection>) {
     }
 }
 
-/// Puts every frame into the queue that its tenure names, in the order of its sequence number.
+/// Puts every frame into the queue that its tenure names.
 fn relink(s: &mut Shard) {
     for index in 1..=s.frames.total() {
         let frame = FrameId(index);
@@ -95,33 +95,37 @@ fn relink(s: &mut Shard) {
             Tenure::SENDING => &mut c.send.queue,
             _ => continue,
         };
-        let mut after = queue.last;
-        while let Some(other) = s.frames.meta(FrameId(after)) {
-            if !Seq(other.seq).is_after(Seq(meta.seq)) {
-                break;
-            }
-            after = other.link.prev;
-        }
-        queue.insert_after(&mut s.frames, after, index);
+        queue.push_back(&mut s.frames, index);
+    }
+}
+
+/// In the order of the stream.
+fn sort(frames: &mut Frames, queue: &mut List) {
+    let seq = |frames: &Frames, index| frames.meta(FrameId(index)).map_or(Seq(0), |m| Seq(m.seq));
+    if !queue.sort(frames, |frames, a, b| seq(frames, a).is_after(seq(frames, b))) {
+        frames.damage().note();
     }
 }
 
 /// Sets what follows from the queues, and ends connections whose queues contradict their numbers.
 fn verify(s: &mut Shard, h: Handle<Connection>) {
     let Some(c) = s.connections.get_mut(h) else { return };
-    let (mut at, mut unread) = (FrameId(c.receive.queue.first), 0);
-    while let Some(meta) = s.frames.meta(at) {
-        unread += u32::from(meta.payload_len);
-        at = FrameId(meta.link.next);
+    for queue in [&mut c.receive.queue, &mut c.receive.beyond, &mut c.send.queue] {
+        sort(&mut s.frames, queue);
     }
-    c.receive.unread = unread;
+    c.receive.unread = 0;
+    let mut walk = Walk::over(&s.frames, FrameId(c.receive.queue.first));
+    while let Some((_, meta)) = walk.item(&s.frames) {
+        c.receive.unread = c.receive.unread.saturating_add(meta.payload_len.into());
+        walk.to(FrameId(meta.link.next));
+    }
     beyond::recover(c, &mut s.frames);
-    at = FrameId(c.send.queue.first);
-    while let Some(meta) = s.frames.meta(at) {
+    let mut walk = Walk::over(&s.frames, FrameId(c.send.queue.first));
+    while let Some((at, meta)) = walk.item(&s.frames) {
         if c.send.fresh.is_none() && !Seq(meta.seq).is_before(c.send.next) {
             c.send.fresh = at;
         }
-        at = FrameId(meta.link.next);
+        walk.to(FrameId(meta.link.next));
     }
     if !c.state.is_closed() {
         recovery::rebuild(&mut s.frames, c);

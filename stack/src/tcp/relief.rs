@@ -5,7 +5,7 @@
 
 use super::turn::Turn;
 use super::{Connection, beyond, send_queue, tuning, turn, window};
-use crate::region::Handle;
+use crate::region::{Handle, Steps, Walked};
 use crate::shard::Shard;
 
 /// Connections that the end of one burst looks at.
@@ -27,11 +27,8 @@ pub(super) fn relieve(s: &mut Shard, now: u64) {
             continue;
         }
         let Some(mut t) = turn::begin(s, h, now) else { continue };
-        for _ in 0..t.frames.total() {
-            if !t.frames.is_scarce() || !beyond::prune(&mut t) {
-                break;
-            }
-        }
+        let mut steps = Steps::over(t.frames);
+        while t.frames.is_scarce() && beyond::prune(&mut t) && steps.take(t.frames.damage()) {}
     }
 }
 

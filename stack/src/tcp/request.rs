@@ -16,6 +16,8 @@ use crate::wire::{Flags, SegmentHeaders, Timestamps};
 /// LINUX: reqsk_timer_handler(): below this a queue is never thought crowded, and no entry is tried less often.
 const SMALLEST_CROWD: u32 = 8;
 const LEAST_RETRIES: u32 = 2;
+/// net.ipv4.tcp_synack_retries takes no more.
+const MOST_RETRIES: u32 = 255;
 /// LINUX: secs_to_retrans(): the count is a byte.
 const MOST_DEFERRED: u8 = u8::MAX;
 /// Three seconds of waits of 64 ms: as long as the kernel looks for a neighbour.
@@ -178,10 +180,11 @@ pub(super) fn on_timer(s: &mut Shard, h: Handle<Request>, now: u64) {
 /// LINUX: half of the queue is for young entries: when it fills up, the old ones get fewer tries.
 fn retries(s: &Shard, listener: Handle<Listener>) -> u32 {
     let Some(l) = s.listeners.get(listener) else { return 0 };
-    let mut retries = match l.settings.syn_count {
+    let retries = match l.settings.syn_count {
         0 => s.head.sysctls.tcp_synack_retries,
         count => count,
     };
+    let mut retries = retries.min(MOST_RETRIES);
     if l.half_open.saturating_mul(2) > l.backlog.max(SMALLEST_CROWD) {
         let mut young = l.young.saturating_mul(2);
         while retries > LEAST_RETRIES && l.half_open >= young {

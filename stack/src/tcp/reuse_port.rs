@@ -2,7 +2,7 @@
 
 use super::{Listener, Tuple, numbers};
 use crate::ip::net::Addr;
-use crate::region::Handle;
+use crate::region::{Handle, Walk};
 use crate::shard::{LISTEN_BUCKETS, Shard};
 
 /// The listener for a peer's SYN: of those on just this address, or else of those on any, the one that the flow's hash
@@ -30,13 +30,12 @@ pub(super) fn is_chained(s: &Shard, h: Handle<Listener>) -> bool {
 
 /// The listeners on a port.
 fn bucket(s: &Shard, port: u16) -> impl Iterator<Item = (Handle<Listener>, &Listener)> {
-    let mut at = s.ports.get(usize::from(port) % LISTEN_BUCKETS).copied().unwrap_or(0);
+    let first = s.ports.get(usize::from(port) % LISTEN_BUCKETS).copied().unwrap_or(0);
+    let mut walk = Walk::over(&s.listeners, first);
     let all = core::iter::from_fn(move || {
-        let h = s.listeners.at(at).filter(|_| at != 0)?;
-        let l = s.listeners.get(h)?;
-        at = l.chain;
-        Some((h, l))
+        let (at, l) = walk.item(&s.listeners)?;
+        walk.to(l.chain);
+        Some((s.listeners.at(at)?, l))
     });
-    // A chain cannot be longer than there are listeners, unless somebody bent it into a ring.
-    all.take(s.listeners.capacity() as usize).filter(move |(_, l)| l.port == port)
+    all.filter(move |(_, l)| l.port == port)
 }

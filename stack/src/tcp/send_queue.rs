@@ -121,7 +121,7 @@ fn top_up(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Sourc
     }
     if let Some(meta) = t.frames.meta_mut(frame) {
         meta.payload_len += got as u16;
-        meta.sum += sum;
+        meta.sum = meta.sum.wrapping_add(sum);
     }
     t.c.send.end += got as u32;
     got
@@ -137,7 +137,7 @@ pub(super) fn split(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
     };
     let Some(first) = t.frames.meta(frame).copied() else { return false };
     let rest = first.payload_len.saturating_sub(len);
-    copy(t.frames, (frame, first.payload + len), (second, HEADROOM), rest);
+    copy(t.frames, (frame, first.payload.wrapping_add(len)), (second, HEADROOM), rest);
     if let Some(meta) = t.frames.meta_mut(second) {
         meta.owner = first.owner;
         meta.tenure = Tenure::SENDING;

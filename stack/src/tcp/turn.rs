@@ -7,7 +7,7 @@ use super::burst::Run;
 use super::connection::Marks;
 use super::{Connection, State, fast_open, orphans, output, rate, timers, timewait};
 use crate::ip::net::Net;
-use crate::region::{FrameId, Frames, Handle, List};
+use crate::region::{FrameId, Frames, Handle, List, Steps, Walked};
 use crate::shard::{Counters, Entry, Outbox, Shard, ShardHead};
 use crate::socket::SocketRef;
 use crate::wait;
@@ -159,7 +159,10 @@ pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
 }
 
 fn release_queue(frames: &mut Frames, queue: &mut List) {
-    while let Some(frame) = queue.pop_front(frames) {
+    let mut steps = Steps::over(frames);
+    while let Some(frame) = queue.pop_front(frames)
+        && steps.take(frames.damage())
+    {
         frames.release(FrameId(frame));
     }
 }

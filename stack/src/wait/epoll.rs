@@ -1,9 +1,9 @@
 //! epoll instances: what epoll_ctl and epoll_wait do to them.
 
-use super::notify::{MOST_NESTED, enqueue, put_on_ready, wake_sleeper};
+use super::notify::{MOST_NESTED, enqueue, put_on_ready, steps_through_nests, wake_sleeper};
 use super::{Epoll, InReady, OnEpoll, WakerId, Watch, discard, events, forget_socket, hang};
 use crate::Error;
-use crate::region::Handle;
+use crate::region::{Handle, Steps, Walk};
 use crate::shard::Shard;
 use crate::socket::{self, SocketRef};
 use zerocopy::FromZeros;
@@ -42,11 +42,11 @@ pub fn create(s: &mut Shard, process: u16) -> Result<Handle<Epoll>, Error> {
 /// The last process let go of the instance: those that watch it lose it, and what it watches is watched no more.
 pub(crate) fn close(s: &mut Shard, epoll: Handle<Epoll>) {
     forget_socket(s, SocketRef::Epoll(epoll));
-    for _ in 0..=s.watches.capacity() {
-        let Some(instance) = s.epolls.get(epoll) else { return };
+    let mut steps = Steps::over(&s.watches);
+    while let Some(instance) = s.epolls.get(epoll) {
         let first =
             if instance.watches.is_empty() { instance.sleepers.first } else { instance.watches.first };
-        let Some(handle) = s.watches.at(first) else { break };
+        let Some(handle) = s.watches.at(first).filter(|_| steps.take(&s.damage)) else { break };
         discard(s, handle);
     }
     s.epolls.free(epoll);
@@ -113,20 +113,20 @@ fn look(s: &mut Shard, handle: Handle<Watch>, epoll: Handle<Epoll>) {
     let Some(watch) = s.watches.get(handle).copied() else { return };
     let Some(socket) = watch.socket.decode() else { return };
     if watch.wanted(socket::readiness(s, socket)) != 0 {
-        enqueue(s, handle, epoll, 0);
+        let mut steps = steps_through_nests(s);
+        enqueue(s, handle, epoll, 0, &mut steps);
     }
 }
 
 /// A socket is watched by few, while an instance watches many: the walk is over the former.
 fn find(s: &Shard, epoll: Handle<Epoll>, descriptor: i32, socket: SocketRef) -> Option<Handle<Watch>> {
     let list = s.socket(socket)?.watches;
-    let mut at = list.first;
-    for _ in 0..list.len {
-        let watch = s.watches.item(at)?;
+    let mut walk = Walk::over(&s.watches, list.first);
+    while let Some((at, watch)) = walk.item(&s.watches) {
         if watch.epoll == epoll && watch.descriptor == descriptor {
             return s.watches.at(at);
         }
-        at = watch.on_socket.next;
+        walk.to(watch.on_socket.next);
     }
     None
 }
@@ -135,9 +135,10 @@ fn find(s: &Shard, epoll: Handle<Epoll>, descriptor: i32, socket: SocketRef) -> 
 /// call finds them again; so every one has its turn however few are taken at a time.
 pub fn collect(s: &mut Shard, epoll: Handle<Epoll>, most: usize, mut tell: impl FnMut(Ready)) -> usize {
     let mut told = 0;
-    let present = s.epolls.get(epoll).map_or(0, |e| e.ready.len);
+    let present = s.epolls.get(epoll).map_or(0, |e| e.ready.len).min(s.watches.capacity());
     for _ in 0..present {
-        if told == most {
+        // What a look at another instance cuts short, each would.
+        if told == most || s.damage.is_noted() {
             break;
         }
         let Some(handle) = take_ready(s, epoll) else { break };
@@ -175,17 +176,19 @@ fn take_ready(s: &mut Shard, epoll: Handle<Epoll>) -> Option<Handle<Watch>> {
 
 /// What an instance that is itself watched shows: readable while it has something to tell.
 pub(crate) fn readiness(s: &Shard, epoll: Handle<Epoll>) -> u32 {
-    if is_ready(s, epoll, 0) { events::IN | events::RDNORM } else { 0 }
+    let mut steps = steps_through_nests(s);
+    if is_ready(s, epoll, 0, &mut steps) { events::IN | events::RDNORM } else { 0 }
 }
 
-fn is_ready(s: &Shard, epoll: Handle<Epoll>, depth: u32) -> bool {
+fn is_ready(s: &Shard, epoll: Handle<Epoll>, depth: u32, steps: &mut Steps) -> bool {
     let Some(list) = s.epolls.get(epoll).map(|e| e.ready) else { return false };
-    let mut at = list.first;
-    for _ in 0..list.len {
-        let Some(watch) = s.watches.item(at).filter(|_| at != 0) else { return false };
+    let mut walk = Walk::over(&s.watches, list.first);
+    while let Some((_, watch)) = walk.item(&s.watches)
+        && steps.take(&s.damage)
+    {
         let ready = match watch.socket.decode() {
             Some(SocketRef::Epoll(inner)) if depth < MOST_NESTED => {
-                watch.wanted(events::IN | events::RDNORM) != 0 && is_ready(s, inner, depth + 1)
+                watch.wanted(events::IN | events::RDNORM) != 0 && is_ready(s, inner, depth + 1, steps)
             }
             Some(SocketRef::Epoll(_)) | None => false,
             Some(socket) => watch.wanted(socket::readiness(s, socket)) != 0,
@@ -193,7 +196,7 @@ fn is_ready(s: &Shard, epoll: Handle<Epoll>, depth: u32) -> bool {
         if ready {
             return true;
         }
-        at = watch.ready.next;
+        walk.to(watch.ready.next);
     }
     false
 }

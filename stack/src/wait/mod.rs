@@ -20,7 +20,7 @@ pub use order::{check, drop_process, recover};
 pub use threads::{Sleep, sleep_on, unwatch, watch};
 
 use crate::region::list::Links;
-use crate::region::{Handle, Link, List, Slab};
+use crate::region::{Handle, Link, List, Slab, Steps};
 use crate::shard::Shard;
 use crate::socket::{RawSocketRef, Socket, SocketRef};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -112,9 +112,9 @@ pub fn forget_socket(s: &mut Shard, socket: SocketRef) {
         return;
     }
     notify(s, socket, events::IN | events::OUT | events::HUP);
-    for _ in 0..=s.watches.capacity() {
-        let first = s.socket(socket).map_or(0, |x| x.watches.first);
-        let Some(handle) = s.watches.at(first) else { break };
+    let mut steps = Steps::over(&s.watches);
+    while let Some(first) = s.socket(socket).map(|x| x.watches.first) {
+        let Some(handle) = s.watches.at(first).filter(|_| steps.take(&s.damage)) else { break };
         discard(s, handle);
     }
 }

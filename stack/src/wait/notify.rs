@@ -1,8 +1,8 @@
 //! Telling those who wait.
 
 use super::{Epoll, InReady, WakerId, Watch, events};
-use crate::region::Handle;
 use crate::region::slots::Claim;
+use crate::region::{Handle, Steps, Walk, Walked};
 use crate::shard::Shard;
 use crate::socket::SocketRef;
 
@@ -13,19 +13,24 @@ pub(super) const MOST_NESTED: u32 = 5;
 #[inline]
 pub fn notify(s: &mut Shard, socket: SocketRef, events: u32) {
     if s.socket(socket).is_some_and(|x| !x.watches.is_empty()) {
-        tell(s, socket, events, 0);
+        let mut steps = steps_through_nests(s);
+        tell(s, socket, events, 0, &mut steps);
     }
 }
 
-fn tell(s: &mut Shard, socket: SocketRef, events: u32, depth: u32) {
+/// For a walk that goes down into the instances that it comes by, some of them by several ways.
+pub(super) fn steps_through_nests(s: &Shard) -> Steps {
+    Steps::of(s.watches.most().saturating_mul(MOST_NESTED))
+}
+
+fn tell(s: &mut Shard, socket: SocketRef, events: u32, depth: u32, steps: &mut Steps) {
     let Some(list) = s.socket(socket).map(|x| x.watches) else { return };
-    let mut at = list.first;
-    for _ in 0..list.len {
-        let Some(handle) = s.watches.at(at) else { return };
-        let Some(watch) = s.watches.get(handle).copied() else { return };
+    let mut walk = Walk::over(&s.watches, list.first);
+    while let Some((at, &watch)) = walk.item(&s.watches) {
+        let Some(handle) = s.watches.at(at).filter(|_| steps.take(&s.damage)) else { return };
         if watch.wanted(events) != 0 {
             let woken = match watch.epoll.some() {
-                Some(epoll) => enqueue(s, handle, epoll, depth),
+                Some(epoll) => enqueue(s, handle, epoll, depth, steps),
                 None => wake(s, watch.waker),
             };
             // LINUX: exclusive watches stand last, and the first that wakes somebody is the last that hears of it.
@@ -33,17 +38,23 @@ fn tell(s: &mut Shard, socket: SocketRef, events: u32, depth: u32) {
                 return;
             }
         }
-        at = watch.on_socket.next;
+        walk.to(watch.on_socket.next);
     }
 }
 
 /// Puts a watch on the ready list of its instance, wakes one of the instance's sleepers and all that watch it.
 /// Whether a sleeper was woken.
-pub(super) fn enqueue(s: &mut Shard, handle: Handle<Watch>, epoll: Handle<Epoll>, depth: u32) -> bool {
+pub(super) fn enqueue(
+    s: &mut Shard,
+    handle: Handle<Watch>,
+    epoll: Handle<Epoll>,
+    depth: u32,
+    steps: &mut Steps,
+) -> bool {
     put_on_ready(s, handle, epoll);
     let woken = wake_sleeper(s, epoll);
     if depth < MOST_NESTED {
-        tell(s, SocketRef::Epoll(epoll), events::IN | events::RDNORM, depth + 1);
+        tell(s, SocketRef::Epoll(epoll), events::IN | events::RDNORM, depth + 1, steps);
     }
     woken
 }
@@ -59,13 +70,12 @@ pub(super) fn put_on_ready(s: &mut Shard, handle: Handle<Watch>, epoll: Handle<E
 /// Wakes the sleeper of the instance that has waited longest, among those that nobody woke yet.
 pub(super) fn wake_sleeper(s: &mut Shard, epoll: Handle<Epoll>) -> bool {
     let Some(list) = s.epolls.get(epoll).map(|e| e.sleepers) else { return false };
-    let mut at = list.first;
-    for _ in 0..list.len {
-        let Some(sleeper) = s.watches.item(at).copied().filter(|_| at != 0) else { return false };
+    let mut walk = Walk::over(&s.watches, list.first);
+    while let Some((_, &sleeper)) = walk.item(&s.watches) {
         if wake(s, sleeper.waker) {
             return true;
         }
-        at = sleeper.on_epoll.next;
+        walk.to(sleeper.on_epoll.next);
     }
     false
 }

@@ -17,6 +17,8 @@ fn wheel() -> Wheel {
         Wheel::new(
             table::One::new(NonNull::from(head)),
             table::Table::new(NonNull::from(&mut slots[0]), SLOTS),
+            64,
+            Damage::default(),
         )
     }
 }

@@ -6,7 +6,7 @@ use super::super::turn::{self, Turn};
 use super::super::{Connection, Seq, Settings, State, handshake, send_queue, transmit};
 use super::{CLIENT, CLIENT_WITHOUT_COOKIE, Stage};
 use crate::Error;
-use crate::region::{FrameId, Handle};
+use crate::region::{FrameId, Handle, Steps, Walked};
 use crate::shard::{Shard, ShardHead};
 use crate::socket::Source;
 use crate::wire::options::{Cookie, MAX_LEN};
@@ -171,7 +171,10 @@ pub(in crate::tcp) fn answered(t: &mut Turn<'_>, segment: &Segment, said: &SynOp
 /// What the peer took of the data in our SYN leaves the queue, and nothing of the rest counts as sent.
 fn drop_taken(t: &mut Turn<'_>, ack: Seq) {
     t.c.send.next = ack;
-    while let Some((start, end)) = send_queue::extent(t.frames, FrameId(t.c.send.queue.first)) {
+    let mut steps = Steps::over(t.frames);
+    while let Some((start, end)) = send_queue::extent(t.frames, FrameId(t.c.send.queue.first))
+        && steps.take(t.frames.damage())
+    {
         let frame = FrameId(t.c.send.queue.first);
         if !ack.is_before(end) {
             t.c.send.queue.pop_front(t.frames);
@@ -181,10 +184,7 @@ fn drop_taken(t: &mut Turn<'_>, ack: Seq) {
         if ack.is_after(start)
             && let Some(meta) = t.frames.meta_mut(frame)
         {
-            let taken = ack.since(start) as u16;
-            meta.payload += taken;
-            meta.payload_len -= taken;
-            meta.seq = ack.0;
+            meta.cut_front(ack.since(start) as u16);
             let sum = checksum::sum(t.frames.payload(frame));
             if let Some(meta) = t.frames.meta_mut(frame) {
                 meta.sum = sum;

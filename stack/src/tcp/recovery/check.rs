@@ -1,19 +1,17 @@
 //! The counts and lists of recovery against what the frames say, and from it.
 
 use super::scoreboard::{self, LOST, Order, RESENT, SACKED, is_under_way, is_waiting, sequence_len};
-use crate::region::{FrameId, FrameMeta, Frames, Link, List};
+use crate::region::{FrameId, FrameMeta, Frames, Link, List, Walk};
 use crate::tcp::connection::{Connection, Marks};
 
 /// The frames that were sent, in the order of the stream.
 fn each_sent(frames: &Frames, c: &Connection, mut each: impl FnMut(FrameId, &FrameMeta)) {
-    let mut at = FrameId(c.send.queue.first);
-    for _ in 0..c.send.queue.len {
-        if at == c.send.fresh {
-            break;
-        }
-        let Some(meta) = frames.meta(at) else { break };
+    let mut walk = Walk::over(frames, FrameId(c.send.queue.first));
+    while let Some((at, meta)) = walk.item(frames)
+        && at != c.send.fresh
+    {
         each(at, meta);
-        at = FrameId(meta.link.next);
+        walk.to(FrameId(meta.link.next));
     }
 }
 
@@ -60,15 +58,15 @@ pub(in crate::tcp) fn check(frames: &mut Frames, c: &Connection) -> Result<(), &
 }
 
 fn order_is_by_time(frames: &Frames, c: &Connection) -> bool {
-    let mut at = FrameId(c.recovery.order.first);
+    let mut walk = Walk::over(frames, FrameId(c.recovery.order.first));
     let mut before: Option<FrameMeta> = None;
-    for _ in 0..c.recovery.order.len {
-        let Some(meta) = frames.meta(at) else { return false };
+    while let Some((_, meta)) = walk.item(frames) {
         let is_later = before.is_none_or(|b| meta.sent_at >= b.sent_at);
         if !is_later || !is_under_way(meta) || meta.transmissions == 0 {
             return false;
         }
-        (before, at) = (Some(*meta), FrameId(meta.order.next));
+        before = Some(*meta);
+        walk.to(FrameId(meta.order.next));
     }
     true
 }
@@ -113,23 +111,27 @@ pub(in crate::tcp) fn rebuild(frames: &mut Frames, c: &mut Connection) {
     r.sacked = if c.marks.has(Marks::SACK) { sacked } else { r.sacked };
     (r.order, r.cursor, r.seen) = (List::EMPTY, FrameId::NONE, [0; 4]);
     r.resend = FrameId(c.send.queue.first);
-    let mut at = FrameId(c.send.queue.first);
     let mut run = FrameId::NONE;
-    for _ in 0..c.send.queue.len {
-        let Some(meta) = frames.meta_mut(at).filter(|_| at != c.send.fresh) else { break };
-        let next = FrameId(meta.link.next);
-        meta.order = Link::default();
-        if meta.flags & SACKED != 0 {
+    let mut walk = Walk::over(frames, FrameId(c.send.queue.first));
+    while let Some((at, meta)) = walk.item(frames)
+        && at != c.send.fresh
+    {
+        walk.to(FrameId(meta.link.next));
+        let (is_sacked, is_under_way) = (meta.flags & SACKED != 0, is_under_way(meta));
+        if let Some(meta) = frames.meta_mut(at) {
+            meta.order = Link::default();
+        }
+        if is_sacked {
             run = run.some().unwrap_or(at);
             link_run(frames, run, at);
         } else {
             run = FrameId::NONE;
         }
-        if frames.meta(at).is_some_and(is_under_way) {
-            scoreboard::insert_by_time(frames, &mut c.recovery.order, at);
+        if is_under_way {
+            c.recovery.order.push_back(&mut Order(frames), at.0);
         }
-        at = next;
     }
+    scoreboard::sort_by_time(frames, &mut c.recovery.order);
 }
 
 fn link_run(frames: &mut Frames, first: FrameId, last: FrameId) {

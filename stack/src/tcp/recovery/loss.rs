@@ -2,7 +2,7 @@
 
 use super::scoreboard::{self, SACKED};
 use super::{Facts, Phase, Progress, counting, rack, timer, undo};
-use crate::region::FrameId;
+use crate::region::{FrameId, Walk};
 use crate::tcp::congestion;
 use crate::tcp::connection::Marks;
 use crate::tcp::turn::Turn;
@@ -46,13 +46,12 @@ fn mark(t: &mut Turn<'_>, progress: &mut Progress) {
     if !scoreboard::is_selective(t) {
         counting::reset(t);
     }
-    let mut at = FrameId(t.c.recovery.order.first);
-    for _ in 0..t.c.recovery.order.len {
-        let Some(meta) = t.frames.meta(at).copied() else { break };
-        if at == first || !rack::is_recent(t, &meta) {
+    let mut walk = Walk::over(t.frames, FrameId(t.c.recovery.order.first));
+    while let Some((at, meta)) = walk.item(t.frames) {
+        walk.to(FrameId(meta.order.next));
+        if at == first || !rack::is_recent(t, meta) {
             scoreboard::mark_lost(t, at, progress);
         }
-        at = FrameId(meta.order.next);
     }
     t.c.recovery.resend = first;
     t.c.recovery.cursor = FrameId::NONE;

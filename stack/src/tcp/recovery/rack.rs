@@ -3,7 +3,7 @@
 
 use super::scoreboard::{self, end_of, is_waiting};
 use super::{Facts, Phase, Progress, states, timer};
-use crate::region::{FrameId, FrameMeta};
+use crate::region::{FrameId, FrameMeta, Walk};
 use crate::tcp::Seq;
 use crate::tcp::turn::Turn;
 
@@ -61,16 +61,16 @@ fn reordering_window(t: &Turn<'_>) -> u32 {
 /// How much longer the frame may take, in nanoseconds; None when its time is over.
 pub(super) fn remaining(t: &Turn<'_>, meta: &FrameMeta, window: u32) -> Option<u64> {
     let allowed = u64::from(t.c.recovery.round_trip.saturating_add(window)) * 1000;
-    (meta.sent_at + allowed).checked_sub(t.now).filter(|&left| left > 0)
+    meta.sent_at.saturating_add(allowed).checked_sub(t.now).filter(|&left| left > 0)
 }
 
 /// RFC 8985 6.2 step 5: marks what is late, oldest first. When the next one will be late, in nanoseconds from now.
 fn detect(t: &mut Turn<'_>, progress: &mut Progress) -> Option<u64> {
     let window = reordering_window(t);
     let mut longest = None;
-    let mut at = FrameId(t.c.recovery.order.first);
-    for _ in 0..t.c.recovery.order.len {
-        let Some(meta) = t.frames.meta(at).copied() else { break };
+    let mut walk = Walk::over(t.frames, FrameId(t.c.recovery.order.first));
+    while let Some((at, &meta)) = walk.item(t.frames) {
+        walk.to(FrameId(meta.order.next));
         let r = &t.c.recovery;
         if !is_sent_after(r.newest_sent_at, r.newest_end, meta.sent_at, end_of(&meta)) {
             break;
@@ -80,7 +80,6 @@ fn detect(t: &mut Turn<'_>, progress: &mut Progress) -> Option<u64> {
             // "The reordering timer is set to the longest": all that is late is found at once.
             Some(left) => longest = longest.max(Some(left)),
         }
-        at = FrameId(meta.order.next);
     }
     longest
 }

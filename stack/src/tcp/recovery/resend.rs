@@ -2,7 +2,7 @@
 
 use super::scoreboard::{SACKED, is_waiting, sequence_len};
 use super::{Facts, UNDO_NOT_COUNTED, timer};
-use crate::region::FrameId;
+use crate::region::{FrameId, Walk};
 use crate::tcp::connection::Marks;
 use crate::tcp::turn::Turn;
 use crate::tcp::{Seq, pacing, send_queue};
@@ -15,20 +15,19 @@ pub(in crate::tcp) fn resend_lost(t: &mut Turn<'_>) {
     if t.c.recovery.waiting == 0 || t.c.recovery.facts.has(Facts::NEW_FIRST) {
         return;
     }
-    let mut at = t.c.recovery.resend;
-    for _ in 0..=t.c.send.queue.len {
-        if t.c.recovery.waiting == 0 || at == t.c.send.fresh {
-            break;
-        }
-        let Some(meta) = t.frames.meta(at).copied() else { break };
+    let mut walk = Walk::over(t.frames, t.c.recovery.resend);
+    while t.c.recovery.waiting > 0
+        && let Some((at, &meta)) = walk.item(t.frames)
+        && at != t.c.send.fresh
+    {
         if is_waiting(&meta) && (!may_go(t, sequence_len(&meta)) || !resend(t, at)) {
             break;
         }
         // Behind the run that it is in, or what was split off it just now.
         let last = if meta.flags & SACKED != 0 { FrameId(meta.order.next) } else { at };
-        at = FrameId(t.frames.meta(last).map_or(0, |m| m.link.next));
+        walk.to(FrameId(t.frames.meta(last).map_or(0, |m| m.link.next)));
     }
-    t.c.recovery.resend = at;
+    t.c.recovery.resend = walk.at();
 }
 
 fn may_go(t: &mut Turn<'_>, len: u32) -> bool {
@@ -92,13 +91,12 @@ fn note(t: &mut Turn<'_>, frame: FrameId) {
 pub(in crate::tcp) fn send_again_smaller(t: &mut Turn<'_>) {
     let mss = t.c.send.mss;
     let mut progress = super::Progress::begin(t);
-    let mut at = FrameId(t.c.recovery.order.first);
-    for _ in 0..t.c.recovery.order.len {
-        let Some(meta) = t.frames.meta(at).copied() else { break };
+    let mut walk = Walk::over(t.frames, FrameId(t.c.recovery.order.first));
+    while let Some((at, meta)) = walk.item(t.frames) {
+        walk.to(FrameId(meta.order.next));
         if meta.payload_len > mss {
             super::scoreboard::mark_lost(t, at, &mut progress);
         }
-        at = FrameId(meta.order.next);
     }
     if progress.lost > 0 {
         repair_at_full_window(t);

@@ -2,7 +2,7 @@
 
 use super::scoreboard::{self, SACKED, end_of};
 use super::{Facts, Progress, UNDO_NOT_COUNTED, rack};
-use crate::region::{FrameId, FrameMeta, Tenure};
+use crate::region::{FrameId, FrameMeta, Tenure, Walk};
 use crate::tcp::Seq;
 use crate::tcp::connection::Marks;
 use crate::tcp::segment::Segment;
@@ -108,20 +108,19 @@ fn duplicate(t: &mut Turn<'_>, start: Seq, end: Seq, progress: &mut Progress) {
 /// Marks the frames that lie within a block as a whole. Part of a frame is none of it: what we cut, we cut before we
 /// send it, so a peer that has a part has been lied to, or lies.
 fn mark_range(t: &mut Turn<'_>, start: Seq, end: Seq, progress: &mut Progress) {
-    let mut at = find(t, start);
-    for _ in 0..=t.c.send.queue.len {
-        let Some(meta) = t.frames.meta(at).copied() else { break };
-        if at == t.c.send.fresh || end_of(&meta).is_after(end) {
-            break;
-        }
+    let mut walk = Walk::over(t.frames, find(t, start));
+    while let Some((at, &meta)) = walk.item(t.frames)
+        && at != t.c.send.fresh
+        && !end_of(&meta).is_after(end)
+    {
         t.c.recovery.cursor = at;
-        at = if meta.flags & SACKED != 0 {
+        walk.to(if meta.flags & SACKED != 0 {
             behind_run(t, meta.order.next, meta.link.next)
         } else {
             note_sample(t, at, progress);
             scoreboard::mark_sacked(t, at, progress);
             FrameId(meta.link.next)
-        };
+        });
     }
     t.c.recovery.highest = t.c.recovery.highest.later_of(end);
 }
@@ -145,31 +144,33 @@ fn note_sample(t: &mut Turn<'_>, frame: FrameId, progress: &mut Progress) {
 /// The first frame that does not begin before `start`. Blocks grow where they grew last, so the search begins there,
 /// and it steps over whole runs of frames that the peer has.
 fn find(t: &Turn<'_>, start: Seq) -> FrameId {
-    let mut at = t.c.recovery.cursor.some().unwrap_or(FrameId(t.c.send.queue.first));
-    for _ in 0..=t.c.send.queue.len {
-        let Some(meta) = t.frames.meta(at).filter(|m| Seq(m.seq).is_after(start)) else { break };
+    let from = t.c.recovery.cursor.some().unwrap_or(FrameId(t.c.send.queue.first));
+    let mut walk = Walk::over(t.frames, from);
+    while let Some((at, meta)) = walk.item(t.frames)
+        && Seq(meta.seq).is_after(start)
+    {
         let (back, first) = run_start(t, at, meta);
         if back != at && !Seq(first.seq).is_after(start) {
-            at = back;
+            walk.to(back);
             break;
         }
-        at = match first.link.prev {
+        match first.link.prev {
             0 => return back,
-            before => FrameId(before),
-        };
-    }
-    for _ in 0..=t.c.send.queue.len {
-        let Some(meta) = t.frames.meta(at).filter(|m| Seq(m.seq).is_before(start)) else { break };
-        if at == t.c.send.fresh {
-            break;
+            before => walk.to(FrameId(before)),
         }
+    }
+    let mut walk = Walk::over(t.frames, walk.at());
+    while let Some((at, meta)) = walk.item(t.frames)
+        && Seq(meta.seq).is_before(start)
+        && at != t.c.send.fresh
+    {
         let run_end = t.frames.meta(FrameId(meta.order.next)).filter(|_| meta.flags & SACKED != 0);
-        at = match run_end {
+        walk.to(match run_end {
             Some(last) if !end_of(last).is_after(start) => FrameId(last.link.next),
             _ => FrameId(meta.link.next),
-        };
+        });
     }
-    at
+    walk.at()
 }
 
 /// The first frame of the run that `at` is in, or `at` itself. In the middle of a run the links are those of an

@@ -6,7 +6,7 @@
 //! without a walk.
 
 use super::Progress;
-use crate::region::{FrameId, FrameMeta, Frames, Link, Links, List};
+use crate::region::{FrameId, FrameMeta, Frames, Link, Links, List, Walk, Walked};
 use crate::tcp::connection::Marks;
 use crate::tcp::turn::Turn;
 use crate::tcp::{Seq, rate};
@@ -40,6 +40,12 @@ pub(in crate::tcp) fn is_waiting(meta: &FrameMeta) -> bool {
 
 /// The links of the list `order`.
 pub(in crate::tcp) struct Order<'a>(pub &'a mut Frames);
+
+impl Order<'_> {
+    fn meta(&self, index: u32) -> Option<&FrameMeta> {
+        self.0.meta(FrameId(index))
+    }
+}
 
 impl Links for Order<'_> {
     fn link(&mut self, index: u32) -> Option<&mut Link> {
@@ -149,9 +155,7 @@ pub(super) fn cut(t: &mut Turn<'_>, frame: FrameId, bytes: u32, progress: &mut P
         t.c.recovery.pipe = t.c.recovery.pipe.saturating_sub(bytes);
     }
     let bytes = (bytes.min(u32::from(u16::MAX)) as u16).min(meta.payload_len);
-    meta.payload += bytes;
-    meta.payload_len -= bytes;
-    meta.seq = (Seq(meta.seq) + u32::from(bytes)).0;
+    meta.cut_front(bytes);
     let sum = crate::wire::checksum::sum(t.frames.payload(frame));
     if let Some(meta) = t.frames.meta_mut(frame) {
         meta.sum = sum;
@@ -180,20 +184,20 @@ pub(in crate::tcp) fn after_split(t: &mut Turn<'_>, first: FrameId, second: Fram
 
 /// The peer has thrown away what it had beyond a hole, as RFC 2018 8 lets it: all of that counts as lost.
 pub(super) fn renege(t: &mut Turn<'_>, progress: &mut Progress) {
-    let mut at = FrameId(t.c.send.queue.first);
-    for _ in 0..t.c.send.queue.len {
-        if at == t.c.send.fresh {
-            break;
-        }
-        let Some(meta) = t.frames.meta_mut(at) else { break };
-        let (next, len) = (FrameId(meta.link.next), sequence_len(meta));
-        if meta.flags & SACKED != 0 {
+    let mut walk = Walk::over(t.frames, FrameId(t.c.send.queue.first));
+    while let Some((at, meta)) = walk.item(t.frames)
+        && at != t.c.send.fresh
+    {
+        walk.to(FrameId(meta.link.next));
+        let len = sequence_len(meta);
+        if let Some(meta) = t.frames.meta_mut(at)
+            && meta.flags & SACKED != 0
+        {
             meta.flags = (meta.flags & !SACKED) | LOST;
             meta.order = Link::default();
             t.c.recovery.waiting = t.c.recovery.waiting.saturating_add(1);
             progress.lost = progress.lost.saturating_add(len);
         }
-        at = next;
     }
     t.c.recovery.sacked = 0;
     t.c.recovery.resend = FrameId(t.c.send.queue.first);
@@ -203,39 +207,36 @@ pub(super) fn renege(t: &mut Turn<'_>, progress: &mut Progress) {
 
 /// Nothing was lost after all: what waits to be sent again is in the network still.
 pub(super) fn unmark_lost(t: &mut Turn<'_>) {
-    let mut at = t.c.recovery.resend;
-    for _ in 0..t.c.send.queue.len {
-        if at == t.c.send.fresh || t.c.recovery.waiting == 0 {
-            break;
+    let mut walk = Walk::over(t.frames, t.c.recovery.resend);
+    while t.c.recovery.waiting > 0
+        && let Some((at, meta)) = walk.item(t.frames)
+        && at != t.c.send.fresh
+    {
+        walk.to(FrameId(meta.link.next));
+        if !is_waiting(meta) {
+            continue;
         }
-        let Some(meta) = t.frames.meta_mut(at) else { break };
-        let (next, was_waiting, len) = (FrameId(meta.link.next), is_waiting(meta), sequence_len(meta));
-        if was_waiting {
+        let r = &mut t.c.recovery;
+        r.waiting = r.waiting.saturating_sub(1);
+        r.pipe = r.pipe.saturating_add(sequence_len(meta));
+        r.order.push_back(&mut Order(t.frames), at.0);
+        if let Some(meta) = t.frames.meta_mut(at) {
             meta.flags &= !LOST;
-            let r = &mut t.c.recovery;
-            insert_by_time(t.frames, &mut r.order, at);
-            r.waiting = r.waiting.saturating_sub(1);
-            r.pipe = r.pipe.saturating_add(len);
         }
-        at = next;
     }
     t.c.recovery.resend = FrameId::NONE;
+    sort_by_time(t.frames, &mut t.c.recovery.order);
 }
 
-/// Puts a frame where the time of its last transmission belongs in `order`.
-pub(super) fn insert_by_time(frames: &mut Frames, order: &mut List, frame: FrameId) {
-    let Some(meta) = frames.meta(frame).copied() else { return };
-    let is_before = |other: &FrameMeta| {
-        !super::rack::is_sent_after(other.sent_at, end_of(other), meta.sent_at, end_of(&meta))
+/// Puts the frames of `order` where the time of their last transmission belongs.
+pub(super) fn sort_by_time(frames: &mut Frames, order: &mut List) {
+    let is_after = |frames: &Order<'_>, a: u32, b: u32| match (frames.meta(a), frames.meta(b)) {
+        (Some(a), Some(b)) => super::rack::is_sent_after(a.sent_at, end_of(a), b.sent_at, end_of(b)),
+        _ => false,
     };
-    let mut after = order.last;
-    for _ in 0..order.len {
-        match frames.meta(FrameId(after)) {
-            Some(other) if !is_before(other) => after = other.order.prev,
-            _ => break,
-        }
+    if !order.sort(&mut Order(frames), is_after) {
+        frames.damage().note();
     }
-    order.insert_after(&mut Order(frames), after, frame.0);
 }
 
 pub(super) fn end_of(meta: &FrameMeta) -> Seq {
