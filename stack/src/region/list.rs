@@ -100,6 +100,17 @@ impl List {
         Some(index)
     }
 
+    /// Takes the first `count` items off, behind which is `next`. Their links stay as they are.
+    #[inline]
+    pub fn drop_front(&mut self, links: &mut impl Links, count: u32, next: u32) {
+        self.first = next;
+        self.len = self.len.wrapping_sub(count);
+        match links.link(next) {
+            Some(link) if next != 0 => link.prev = 0,
+            _ => self.last = 0,
+        }
+    }
+
     /// Takes `index`, which is in this list, out of it.
     pub fn remove(&mut self, links: &mut impl Links, index: u32) {
         let Some(link) = links.link(index) else {
@@ -222,6 +233,10 @@ mod tests {
         list.remove(&mut links, 5);
         assert_eq!(list.pop_front(&mut links), Some(8));
         assert_eq!(order(&list, &mut links), [1, 9, 4]);
+        list.drop_front(&mut links, 2, 4);
+        assert_eq!(order(&list, &mut links), [4]);
+        list.drop_front(&mut links, 1, 0);
+        assert_eq!((order(&list, &mut links), list), (vec![], List::EMPTY));
     }
 
     #[test]

@@ -119,6 +119,7 @@ fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
 
 /// Frees the frames that lie before `ack` in whole, and cuts what is acknowledged off the next one.
 fn release_until(t: &mut Turn<'_>, ack: Seq, progress: &mut Progress) {
+    recovery::release_in_order(t, ack, progress);
     let mut steps = Steps::over(t.frames);
     while let Some(frame) = FrameId(t.c.send.queue.first).some()
         && steps.take(t.frames.damage())

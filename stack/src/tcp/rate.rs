@@ -82,8 +82,15 @@ pub(super) fn stamp(d: &Delivery, meta: &mut FrameMeta) {
 
 /// The peer is now known to have this frame, as it was last sent, and was not before.
 pub(super) fn on_delivered(t: &mut Turn<'_>, frame: FrameId) {
-    t.c.tally.delivered = t.c.tally.delivered.wrapping_add(1);
-    let Some(meta) = t.frames.meta(frame) else { return };
+    if let Some(meta) = t.frames.meta(frame).copied() {
+        delivered(t, &meta, 1);
+    }
+}
+
+/// The same of so many frames, of which this one was sent last.
+#[inline]
+pub(super) fn delivered(t: &mut Turn<'_>, meta: &FrameMeta, frames: u32) {
+    t.c.tally.delivered = t.c.tally.delivered.wrapping_add(frames);
     if meta.sent_at == 0 || meta.sent_at < t.noted.sent_at {
         return;
     }
@@ -133,8 +140,12 @@ pub(super) fn sample(t: &mut Turn<'_>, bytes: u32) -> Option<Sample> {
 
 /// LINUX: for TCP_INFO an application-limited sample counts only if it is not the lower one.
 fn note_latest(d: &mut Delivery, sample: &Sample) {
-    let latest = Sample { bytes: d.rate_bytes, interval: d.rate_interval, ..Sample::default() };
-    if !sample.app_limited || d.rate_interval == 0 || sample.rate() >= latest.rate() {
+    let is_lower = || {
+        // The rates, each times both of the intervals.
+        let (this, latest) = (sample.bytes, d.rate_bytes);
+        u64::from(this) * u64::from(d.rate_interval) < u64::from(latest) * u64::from(sample.interval)
+    };
+    if !sample.app_limited || d.rate_interval == 0 || !is_lower() {
         (d.rate_bytes, d.rate_interval) = (sample.bytes, sample.interval);
     }
 }

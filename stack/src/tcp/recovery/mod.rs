@@ -7,6 +7,7 @@
 
 mod check;
 mod counting;
+mod in_order;
 mod loss;
 mod progress;
 mod rack;
@@ -20,6 +21,7 @@ mod timer;
 mod undo;
 
 pub(super) use check::{check, rebuild};
+pub(super) use in_order::release_in_order;
 pub(super) use loss::after_output;
 pub(super) use progress::Progress;
 pub(super) use reduction::enter_cwr;
