@@ -47,7 +47,7 @@ fn put(
     if s.frames.is_scarce() {
         relief::moderate(s, c);
     }
-    let mut t = turn::begin(s, c, now).ok_or(Error::BadDescriptor)?;
+    let Some(mut t) = turn::begin(s, c, now) else { return Err(Error::BadDescriptor) };
     may_write(t.c)?;
     if from.remaining() == 0 {
         return Ok(0);
@@ -71,6 +71,9 @@ fn put(
 
 /// LINUX: tcp_sendmsg_locked() and sk_stream_error(): a pending error is told once, then it is a broken pipe.
 fn may_write(c: &mut Connection) -> Result<(), Error> {
+    if c.state == State::ESTABLISHED && c.socket.error == 0 && !c.marks.has(Marks::FIN_QUEUED) {
+        return Ok(());
+    }
     let error = Error::from_errno(c.socket.error);
     let is_early = c.is_open_early();
     if error.is_none() && c.state.is_opening() && !is_early {
@@ -92,7 +95,7 @@ pub fn read(
     peek: bool,
     now: u64,
 ) -> Result<usize, Error> {
-    let mut t = turn::begin(s, c, now).ok_or(Error::BadDescriptor)?;
+    let Some(mut t) = turn::begin(s, c, now) else { return Err(Error::BadDescriptor) };
     if t.c.receive.unread == 0 {
         return nothing_to_read(t.c);
     }

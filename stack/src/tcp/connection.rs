@@ -213,6 +213,13 @@ impl Marks {
         self.0 &= !mark.0;
     }
 
+    /// Sets the mark and tells whether it was set before.
+    pub(super) fn put(&mut self, mark: Self) -> bool {
+        let had = self.has(mark);
+        self.set(mark);
+        had
+    }
+
     /// Clears the mark and tells whether it was set.
     pub(super) fn take(&mut self, mark: Self) -> bool {
         let had = self.has(mark);

@@ -113,8 +113,8 @@ fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Result<Taken, IsForAn
     receive_queue::enqueue(c, h, &mut s.frames, frame, payload, len);
     incoming::advance(c, u32::from(len));
     c.tally.arrived(len, now);
-    if !c.marks.has(Marks::TOUCHED) {
-        input::touch(s, h, now);
+    if !c.marks.put(Marks::TOUCHED) {
+        input::list_touched(s, h, now);
     }
     Ok(Taken::Queued)
 }

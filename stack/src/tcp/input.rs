@@ -136,15 +136,13 @@ pub(super) fn to_connection(s: &mut Shard, h: Handle<Connection>, segment: &Segm
     t.c.timers.last_received = now;
     t.c.tally.arrived(segment.len, now);
     process(&mut t, segment);
-    if !t.c.marks.has(Marks::TOUCHED) {
-        touch(s, h, now);
+    if !t.c.marks.put(Marks::TOUCHED) {
+        list_touched(s, h, now);
     }
 }
 
 /// Puts a connection on the list of those for which the end of the burst does something.
-pub(super) fn touch(s: &mut Shard, h: Handle<Connection>, now: u64) {
-    let Some(c) = s.connections.get_mut(h) else { return };
-    c.marks.set(Marks::TOUCHED);
+pub(super) fn list_touched(s: &mut Shard, h: Handle<Connection>, now: u64) {
     if s.after.touched.len() < s.after.touched.capacity() {
         s.after.touched.push(h);
     } else {

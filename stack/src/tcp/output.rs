@@ -222,14 +222,13 @@ fn send_fin(t: &mut Turn<'_>) -> Stop {
 /// waits to probe it.
 fn set_timer(t: &mut Turn<'_>, stop: Stop) {
     t.c.tally.stopped_at_window = u8::from(stop == Stop::Window);
-    let timeout = rtt::timeout(&t.c.rtt);
     if t.c.has_outstanding() {
         if t.c.timers.resend == 0 {
-            t.c.timers.resend = t.now + timeout;
+            t.c.timers.resend = t.now + rtt::timeout(&t.c.rtt);
         }
     } else if stop == Stop::Window && !t.c.marks.has(Marks::PROBING) {
         t.c.marks.set(Marks::PROBING);
-        t.c.timers.resend = t.now + timeout;
+        t.c.timers.resend = t.now + rtt::timeout(&t.c.rtt);
     } else if stop == Stop::Frame {
         t.c.timers.push = t.now + delayed_ack::DELAY;
     }

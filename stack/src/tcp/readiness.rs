@@ -52,10 +52,8 @@ pub(super) fn of(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> u32 {
 /// not sent yet is less than half of TCP_NOTSENT_LOWAT.
 pub(super) fn is_writable(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> bool {
     let used = u64::from(send_queue::used(c, chunk_size));
-    let fits = used + used / 2 <= u64::from(c.send_buffer());
     let unsent = u64::from(send_queue::unsent(c)) * 2;
     c.state != State::SYN_SENT
-        && fits
-        && send_queue::has_room(c, chunk_size, sysctls)
+        && used + used / 2 <= u64::from(c.send_buffer())
         && unsent < u64::from(send_queue::not_sent_limit(c, sysctls))
 }

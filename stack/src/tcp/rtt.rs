@@ -15,6 +15,7 @@ pub(super) struct RoundTrip {
     pub smoothed: u32,
     /// RTTVAR, times four.
     pub variation: u32,
+    /// RTO, not beyond `largest`.
     pub timeout: u32,
     /// Doublings of the timeout since the last fresh acknowledgement.
     pub backoff: u8,
@@ -49,10 +50,20 @@ pub(super) fn initial() -> RoundTrip {
 }
 
 /// The timeout in nanoseconds, with its back-off.
+#[inline]
 pub(super) fn timeout(rtt: &RoundTrip) -> u64 {
     let timeout = u64::from(rtt.timeout).max(1) * 1000;
-    let largest = u64::from(rtt.largest.max(1)) * 1_000_000_000;
-    (timeout << rtt.backoff.min(LARGEST_BACKOFF)).min(largest)
+    if rtt.backoff == 0 { timeout } else { backed_off(rtt, timeout) }
+}
+
+#[cold]
+fn backed_off(rtt: &RoundTrip, timeout: u64) -> u64 {
+    (timeout << rtt.backoff.min(LARGEST_BACKOFF)).min(u64::from(largest(rtt)) * 1000)
+}
+
+/// The largest timeout in microseconds.
+fn largest(rtt: &RoundTrip) -> u32 {
+    u32::from(rtt.largest.max(1)) * 1_000_000
 }
 
 /// RFC 6298 5.5: "RTO <- RTO * 2".
@@ -67,6 +78,7 @@ pub(super) fn start(t: &mut Turn<'_>) {
     let rtt = &mut t.c.rtt;
     rtt.least = (sysctls.tcp_rto_min_us.div_ceil(1000)).clamp(1, u32::from(u16::MAX)) as u16;
     rtt.largest = (sysctls.tcp_rto_max_ms.div_ceil(1000)).clamp(1, 120) as u8;
+    rtt.timeout = rtt.timeout.min(largest(rtt));
     if rtt.smoothed != 0 && rtt.smallest == 0 {
         rtt.smallest = (rtt.smoothed / 8).saturating_add(1000);
         rtt.smallest_at = milliseconds(t.now);
@@ -136,7 +148,7 @@ pub(super) fn measured(rtt: &mut RoundTrip, nanoseconds: u64) {
     }
     // LINUX: the minimum is one of the variation, not of the sum.
     let margin = rtt.variation.max(u32::from(rtt.least) * 1000);
-    rtt.timeout = (rtt.smoothed / 8).saturating_add(margin);
+    rtt.timeout = (rtt.smoothed / 8).saturating_add(margin).min(largest(rtt));
 }
 
 #[cfg(test)]

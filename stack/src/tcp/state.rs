@@ -64,7 +64,18 @@ impl State {
     }
 
     pub const fn is_closed(self) -> bool {
-        !self.is_synchronized() && !self.is_opening() && self.0 != Self::LISTEN.0
+        !self.is_in(&[
+            Self::ESTABLISHED,
+            Self::SYN_SENT,
+            Self::SYN_RECEIVED,
+            Self::FIN_WAIT_1,
+            Self::FIN_WAIT_2,
+            Self::TIME_WAIT,
+            Self::CLOSE_WAIT,
+            Self::LAST_ACK,
+            Self::LISTEN,
+            Self::CLOSING,
+        ])
     }
 
     pub const fn name(self) -> &'static str {

@@ -72,9 +72,10 @@ pub(super) fn announce(t: &mut Turn<'_>) -> u16 {
     let scale = u32::from(t.c.receive.scale.min(MAX_WINDOW_SCALE));
     let current = t.c.receive_window();
     // RFC 9293 3.8.6: a receiver should not shrink the window. Rounding up keeps what was granted.
-    let possible = space(t);
-    let grows = possible > current && possible - current >= grain(t.c);
-    let wanted = if grows { possible } else { current };
+    // Mostly the window is as large already as an empty buffer allows: then what is left of it need not be known.
+    let least = current.saturating_add(grain(t.c));
+    let possible = if whole(t.c) < least { 0 } else { space(t) };
+    let wanted = if possible < least { current } else { possible };
     let field = wanted.div_ceil(1 << scale).min(LARGEST_UNSCALED);
     let edge = t.c.receive.next + (field << scale);
     t.c.receive.edge = edge.later_of(t.c.receive.edge);
@@ -96,6 +97,6 @@ pub(super) fn wants_update(t: &Turn<'_>) -> bool {
         return false;
     }
     let current = t.c.receive_window();
-    let possible = space(t);
-    possible >= current.saturating_mul(2) && possible.saturating_sub(current) >= grain(t.c) && possible > 0
+    let least = current.saturating_mul(2).max(current.saturating_add(grain(t.c)));
+    whole(t.c) >= least && space(t) >= least
 }

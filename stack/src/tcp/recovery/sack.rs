@@ -10,14 +10,17 @@ use crate::tcp::turn::Turn;
 use crate::wire::options::{self, MAX_SACK_BLOCKS, SackBlock, SackBlocks, TIMESTAMPS_LEN};
 
 /// Takes the blocks of the segment; SND.UNA is still what it was before.
+#[inline]
 pub(in crate::tcp) fn take(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
     let len = usize::from(segment.options.1);
-    if !scoreboard::is_selective(t)
-        || len < SHORTEST
-        || (len == TIMESTAMPS_LEN && segment.timestamps.is_some())
-    {
-        return;
+    let has_none = len < SHORTEST || (len == TIMESTAMPS_LEN && segment.timestamps.is_some());
+    if !has_none && scoreboard::is_selective(t) {
+        look_for(t, segment, progress);
     }
+}
+
+#[inline(never)]
+fn look_for(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
     let blocks = options::sack_blocks(segment.options_in(t.frames));
     if !blocks.is_empty() {
         process(t, segment.ack, &blocks, progress);

@@ -68,11 +68,12 @@ pub(super) fn after_ack(t: &mut Turn<'_>) {
 
 /// New data went out; `was_idle` when nothing was outstanding before.
 pub(in crate::tcp) fn after_new_data(t: &mut Turn<'_>, was_idle: bool) {
-    if was_idle || t.c.timers.resend == 0 || t.c.marks.has(Marks::TAIL_PROBE) {
-        rearm(t);
+    let stands = !was_idle && t.c.timers.resend != 0 && !t.c.marks.has(Marks::TAIL_PROBE);
+    if stands && t.c.marks.has(Marks::REORDERING) {
+        return;
     }
-    if !t.c.marks.has(Marks::REORDERING) {
-        tail_probe::schedule(t, false);
+    if !tail_probe::schedule(t, false) && !stands {
+        rearm(t);
     }
 }
 
