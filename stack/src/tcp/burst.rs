@@ -1,64 +1,100 @@
-//! The short way out: full segments that follow each other have all in common but their place in the stream.
+//! The short way out: segments that leave for the first time, one after the other, while nothing is being repaired. They
+//! have all in common but their place in the stream, so their headers are made once.
 //!
-//! What is done here is what the long way does with the same segment; whatever may hold it up or make it another than
-//! those before it is left to that.
+//! What is done here is what the long way does with the same segments; whatever may hold one up, cut it or make it another
+//! than those before it is left to that.
 
-use super::connection::Connection;
+use super::connection::{Connection, Marks};
+use super::output;
 use super::recovery::{self, Phase};
 use super::turn::Turn;
-use super::{State, ecn, rate};
-use crate::region::{FrameId, FrameMeta};
-use crate::wire::{Flags, Template};
+use super::{State, delayed_ack, ecn, rate, sack, window};
+use crate::region::{FrameId, FrameMeta, Steps, Walked};
+use crate::wire::options::timestamp_bytes;
+use crate::wire::{Flags, Template, Timestamps};
 
-/// Whether segments are sent one after the other, with nothing in between that changes what their headers say.
-pub(super) enum Run {
-    No,
-    /// The first one is still to come.
-    Begun,
-    GoesOn(Template),
+/// Sends what is fresh, as far as it goes this way. False: nothing was sent.
+pub(super) fn send(t: &mut Turn<'_>, steps: &mut Steps) -> bool {
+    if !is_ordinary(t) {
+        return false;
+    }
+    let full = output::full_segment(t);
+    let mut room = t.c.congestion.window.saturating_sub(t.c.in_flight()).min(output::window_room(t));
+    if !t.frames.meta(t.c.send.fresh).is_some_and(|meta| may_go(t.c, meta, full, room)) {
+        return false;
+    }
+    let Some(mut headers) = headers(t) else { return false };
+    rate::on_start_of_flight(t);
+    let mut sent = 0;
+    while let Some(len) = send_next(t, &mut headers, full, room)
+        && steps.take(t.frames.damage())
+    {
+        (sent, room) = (sent + 1, room - len);
+    }
+    t.count_sent(sent);
+    t.c.tally.data_out = t.c.tally.data_out.wrapping_add(sent);
+    t.c.timers.last_sent = t.now;
+    delayed_ack::note_replies(t, sent);
+    sent > 0
 }
 
-/// Sends a full segment that follows others of a run, if nothing is in its way. False: nothing is done.
+/// Whether nothing of what is to be sent differs from what was sent before, neither in its headers nor in what has to be
+/// done about it.
+fn is_ordinary(t: &Turn<'_>) -> bool {
+    let c = &*t.c;
+    matches!(c.state, State::ESTABLISHED | State::CLOSE_WAIT)
+        && c.recovery.phase == Phase::OPEN
+        && c.congestion.pacing_rate == 0
+        && c.urgent.is_sending == 0
+        && c.marks.has(Marks::TIMESTAMPS)
+        && !c.marks.has(Marks::FIN_QUEUED | Marks::REDUCED)
+        && !sack::is_due(t)
+}
+
+/// The headers of all that is sent now, which acknowledge what has come.
+fn headers(t: &mut Turn<'_>) -> Option<Template> {
+    let window = window::announce(t);
+    let options = timestamp_bytes(Timestamps { value: t.timestamp(), echo: t.c.receive.ts_recent });
+    let (flags, service) = ecn::outgoing(t.c, Flags::ACK, true);
+    t.acknowledged();
+    Template::of(&t.headers(t.c.send.next, flags, window, service, &options))
+}
+
+/// Sends the first fresh frame. The length of its payload; None if it may not go, or not this way.
 #[inline(always)]
-pub(super) fn send_full(t: &mut Turn<'_>, frame: FrameId) -> bool {
-    let Run::GoesOn(template) = &t.run else { return false };
-    let Some((meta, chunk)) = t.frames.meta_and_chunk(frame) else { return false };
-    if !may_go(t.c, meta) {
-        return false;
+fn send_next(t: &mut Turn<'_>, headers: &mut Template, full: u32, room: u32) -> Option<u32> {
+    let frame = t.c.send.fresh;
+    let (meta, chunk) = t.frames.meta_and_chunk(frame)?;
+    if !may_go(t.c, meta, full, room) {
+        return None;
     }
-    let (payload, len, next) = (meta.payload, meta.payload_len, meta.link.next);
-    let (flags, _) = ecn::outgoing(t.c, Flags::ACK, true);
-    let room = chunk.get_mut(..usize::from(payload));
-    if room.and_then(|room| template.write(room, meta.seq, flags, len, meta.sum)).is_none() {
-        return false;
-    }
+    let (payload, len, next) = (meta.payload, meta.payload_len, FrameId(meta.link.next));
+    headers.write(chunk.get_mut(..usize::from(payload))?, meta.seq, next.is_none(), len, meta.sum)?;
     meta.start = payload - Template::LEN as u16;
     meta.len = Template::LEN as u16 + len;
     meta.via = t.c.path.via;
     (meta.sent_at, meta.transmissions) = (t.now, 1);
     rate::stamp(&t.c.delivery, meta);
-    t.c.tally.data_out = t.c.tally.data_out.wrapping_add(1);
-    t.transmit(frame);
-    recovery::first_sent(t.c, t.frames, frame, u32::from(len));
-    t.c.send.next += u32::from(len);
-    t.c.send.fresh = FrameId(next);
-    true
+    if next.is_none() {
+        meta.flags |= recovery::PUSH;
+    }
+    let len = u32::from(len);
+    t.outbox.put(&mut t.head.outbox, t.frames, frame);
+    recovery::first_sent(t.c, t.frames, frame, len);
+    t.c.send.next += len;
+    t.c.send.fresh = next;
+    if len < full {
+        t.c.send.small = t.c.send.next;
+    }
+    Some(len)
 }
 
-/// Whether the frame, which was never sent, is a full segment in the middle of others, and neither window, pacing,
-/// recovery nor the end of a write has to do with it.
+/// Whether the frame was never sent, is a segment as it stands, and neither window nor Nagle has to do with it.
 #[inline(always)]
-fn may_go(c: &Connection, meta: &FrameMeta) -> bool {
+fn may_go(c: &Connection, meta: &FrameMeta, full: u32, room: u32) -> bool {
     let len = u32::from(meta.payload_len);
-    let edge = c.send.una + c.send.window;
-    meta.payload_len == c.send.mss
-        && len <= c.send.largest_window / 2
-        && meta.link.next != 0
-        && meta.transmissions == 0
+    meta.transmissions == 0
         && meta.flags & !rate::APP_LIMITED == 0
-        && c.state == State::ESTABLISHED
-        && c.recovery.phase == Phase::OPEN
-        && c.congestion.pacing_rate == 0
-        && c.in_flight().saturating_add(len) <= c.congestion.window
-        && !(c.send.next + len).is_after(edge)
+        && len <= full.min(room)
+        && (len == full || (len > 0 && (meta.link.next != 0 || output::nagle_allows(c))))
 }

@@ -279,10 +279,10 @@ pub(super) fn is_due_after_read(t: &Turn<'_>) -> bool {
 }
 
 /// LINUX: tcp_event_data_sent(): a program that answers soon after it got something will answer again.
-pub(super) fn note_reply(t: &mut Turn<'_>) {
+pub(super) fn note_replies(t: &mut Turn<'_>, segments: u32) {
     let since = milliseconds(t.now).wrapping_sub(t.c.timers.data_at);
     if since < u32::from(t.c.acking.interval) {
-        t.c.acking.replies = t.c.acking.replies.saturating_add(1);
+        t.c.acking.replies = t.c.acking.replies.saturating_add(segments.min(u32::from(u8::MAX)) as u8);
     }
 }
 

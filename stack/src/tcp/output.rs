@@ -1,7 +1,7 @@
 //! What may go out now: lost segments, fresh ones, the FIN, an ACK.
 
-use super::burst::{self, Run};
-use super::connection::Marks;
+use super::burst;
+use super::connection::{Connection, Marks};
 use super::transmit::DEFAULT_MSS;
 use super::turn::Turn;
 use super::{
@@ -53,13 +53,12 @@ fn send(t: &mut Turn<'_>) {
     let (before, was_idle) = (t.c.send.next, !t.c.has_outstanding());
     let is_held = path_mtu::probe(t) == path_mtu::Verdict::Wait;
     let mut stop = if is_held { Stop::Partial } else { Stop::Done };
-    t.run = if t.c.send.fresh.0 == t.c.send.queue.last { Run::No } else { Run::Begun };
     let mut steps = Steps::over(t.frames);
     while !is_held
         && let Some(frame) = t.c.send.fresh.some()
         && steps.take(t.frames.damage())
     {
-        if burst::send_full(t, frame) {
+        if burst::send(t, &mut steps) {
             continue;
         }
         stop = if pacing::holds(t) { Stop::Pace } else { send_next(t, frame, Push::Usual) };
@@ -67,7 +66,6 @@ fn send(t: &mut Turn<'_>) {
             break;
         }
     }
-    t.run = Run::No;
     if t.c.send.fresh.is_none() && fin_is_due(t) {
         stop = send_fin(t);
     }
@@ -148,7 +146,7 @@ fn send_next(t: &mut Turn<'_>, frame: FrameId, push: Push) -> Stop {
     if with_fin && let Some(meta) = t.frames.meta_mut(frame) {
         meta.flags |= recovery::FIN;
     }
-    delayed_ack::note_reply(t);
+    delayed_ack::note_replies(t, 1);
     t.send_queued(frame);
     t.c.send.next = start + len + u32::from(with_fin);
     t.c.send.fresh = next;
@@ -168,7 +166,7 @@ pub(super) fn window_room(t: &Turn<'_>) -> u32 {
 ///
 /// LINUX: tcp_bound_to_half_wnd(): no more than half of the largest window that the peer ever had, or it would wait for
 /// a second segment before it acknowledges the first.
-fn full_segment(t: &Turn<'_>) -> u32 {
+pub(super) fn full_segment(t: &Turn<'_>) -> u32 {
     let largest = t.c.send.largest_window;
     let bound = if largest > u32::from(DEFAULT_MSS) { largest / 2 } else { largest };
     let mss = u32::from(t.c.send.mss);
@@ -187,10 +185,16 @@ fn partial_may_go(t: &mut Turn<'_>) -> bool {
     if t.c.marks.has(Marks::FIN_QUEUED) || t.c.urgent.is_sending != 0 {
         return true;
     }
-    if t.c.settings.cork != 0 || t.c.marks.has(Marks::MORE) {
-        return cork_expired(t);
-    }
-    t.c.settings.no_delay != 0 || !t.c.has_outstanding() || !t.c.send.small.is_after(t.c.send.una)
+    if is_corked(t.c) { cork_expired(t) } else { nagle_allows(t.c) }
+}
+
+fn is_corked(c: &Connection) -> bool {
+    c.settings.cork != 0 || c.marks.has(Marks::MORE)
+}
+
+/// A partial segment does not have to wait for anything.
+pub(super) fn nagle_allows(c: &Connection) -> bool {
+    !is_corked(c) && (c.settings.no_delay != 0 || !c.has_outstanding() || !c.send.small.is_after(c.send.una))
 }
 
 fn cork_expired(t: &mut Turn<'_>) -> bool {

@@ -62,14 +62,18 @@ impl Sample {
 
 /// A frame of the queue is about to be sent, for the first time or again; SND.NXT does not count it yet.
 pub(super) fn on_sent(t: &mut Turn<'_>, frame: FrameId) {
-    let now = microseconds(t.now);
-    let d = &mut t.c.delivery;
-    // "If the connection was idle, the flight starts with this packet."
-    if t.c.send.una == t.c.send.next {
-        (d.first_sent_at, d.delivered_at) = (now, now);
-    }
+    on_start_of_flight(t);
     if let Some(meta) = t.frames.meta_mut(frame) {
-        stamp(d, meta);
+        stamp(&t.c.delivery, meta);
+    }
+}
+
+/// "If the connection was idle, the flight starts with this packet."
+#[inline]
+pub(super) fn on_start_of_flight(t: &mut Turn<'_>) {
+    if t.c.send.una == t.c.send.next {
+        let now = microseconds(t.now);
+        (t.c.delivery.first_sent_at, t.c.delivery.delivered_at) = (now, now);
     }
 }
 

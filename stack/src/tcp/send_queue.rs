@@ -22,7 +22,8 @@ pub(super) fn fill(t: &mut Turn<'_>, from: &mut impl Source) -> Result<usize, Er
     }
     let by_chunk = t.frames.chunk_size().saturating_sub(u32::from(HEADROOM));
     let most = u32::from(t.c.send.mss).min(by_chunk).max(1) as usize;
-    while is_readable && from.remaining() > 0 && has_room(t.c, t.frames.chunk_size(), &t.head.sysctls) {
+    let mut room = Room::of(t.c, t.frames.chunk_size(), &t.head.sysctls);
+    while is_readable && from.remaining() > 0 && room.is_some() {
         let Some(frame) = t.frames.alloc(Purpose::Data) else {
             // The region is short of frames, and nothing on this connection may ever tell that it no longer is.
             t.c.marks.set(Marks::STARVED);
@@ -31,6 +32,7 @@ pub(super) fn fill(t: &mut Turn<'_>, from: &mut impl Source) -> Result<usize, Er
         };
         let wanted = most.min(from.remaining());
         let got = add(t, frame, wanted, from);
+        room = Room { frames: room.frames - 1, bytes: room.bytes.saturating_sub(got as u32) };
         taken += got;
         is_readable = got == wanted;
     }
@@ -72,16 +74,43 @@ fn add(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Source) 
     got
 }
 
-/// LINUX: sk_stream_memory_free(); and what was not sent yet stays below TCP_NOTSENT_LOWAT.
+/// As long as there is some of both, another frame may be filled.
+#[derive(Clone, Copy)]
+struct Room {
+    frames: u32,
+    bytes: u32,
+}
+
+impl Room {
+    /// LINUX: sk_stream_memory_free(), of what [`used`] counts; and what was not sent yet stays below TCP_NOTSENT_LOWAT.
+    fn of(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> Self {
+        let buffer = c.send_buffer();
+        let unsent = not_sent_limit(c, sysctls).saturating_sub(unsent(c));
+        Self {
+            frames: buffer.div_ceil(cost_of_frame(chunk_size)).saturating_sub(c.send.queue.len),
+            bytes: buffer.saturating_sub(c.queued()).min(unsent),
+        }
+    }
+
+    fn is_some(self) -> bool {
+        self.frames > 0 && self.bytes > 0
+    }
+}
+
 pub(super) fn has_room(c: &Connection, chunk_size: u32, sysctls: &Sysctls) -> bool {
     used(c, chunk_size) < c.send_buffer() && unsent(c) < not_sent_limit(c, sysctls)
 }
 
-/// What is queued, as it counts towards the send buffer. LINUX: the buffers of a bulk writer hold many segments each and
-/// cost little beside the bytes; a buffer of a small write costs about a kilobyte. Were whole frames to count, a long path would
-/// have a third less in flight than Linux has under the same tcp_wmem.
+/// What is queued, as it counts towards the send buffer.
 pub(super) fn used(c: &Connection, chunk_size: u32) -> u32 {
-    (c.send.queue.len.saturating_mul(chunk_size / 2)).max(c.queued())
+    (c.send.queue.len.saturating_mul(cost_of_frame(chunk_size))).max(c.queued())
+}
+
+/// LINUX: the buffers of a bulk writer hold many segments each and cost little beside the bytes; a buffer of a small
+/// write costs about a kilobyte. Were whole frames to count, a long path would have a third less in flight than Linux
+/// has under the same tcp_wmem.
+fn cost_of_frame(chunk_size: u32) -> u32 {
+    (chunk_size / 2).max(1)
 }
 
 /// Bytes that wait to be sent for the first time.

@@ -1,13 +1,12 @@
 //! Building one segment and handing it to the link.
 
-use super::burst::Run;
 use super::connection::Marks;
 use super::turn::Turn;
 use super::{Seq, delayed_ack, ecn, pacing, path_mtu, rate, recovery, sack, send_queue, urgent, window};
 use crate::ip::net::{NeighbourState, Path, VIA_LOOPBACK};
-use crate::region::{FrameId, Frames, HEADROOM, Purpose};
+use crate::region::{FrameId, HEADROOM, Purpose};
 use crate::wire::options::{TIMESTAMPS_LEN, segment_bytes, timestamp_bytes};
-use crate::wire::{Flags, SegmentHeaders, Template, Timestamps};
+use crate::wire::{Flags, SegmentHeaders, Timestamps};
 
 /// Room that a received packet may have in front of it: XDP's headroom and what drivers add.
 const RECEIVE_HEADROOM: u32 = 320;
@@ -150,15 +149,6 @@ impl Turn<'_> {
     }
 
     fn send_frame(&mut self, frame: FrameId, flags: Flags, seq: Seq, options: Option<&[u8]>) {
-        if let Run::GoesOn(template) = &self.run
-            && options.is_none()
-        {
-            let (flags, _) = ecn::outgoing(self.c, flags, true);
-            if write_next(self.frames, self.c.path.via, template, frame, flags, seq).is_some() {
-                self.transmit(frame);
-            }
-            return;
-        }
         let acks = flags.has(Flags::ACK);
         let window =
             if flags.has(Flags::SYN) { window::announce_unscaled(self) } else { window::announce(self) };
@@ -181,43 +171,28 @@ impl Turn<'_> {
             }
             None => &[],
         };
-        let Some(meta) = self.frames.meta_mut(frame) else { return };
-        let is_new_data = meta.payload_len > 0 && !seq.is_before(self.c.send.next);
+        let Some((payload_len, payload_sum)) = self.frames.meta(frame).map(|m| (m.payload_len, m.sum)) else {
+            return;
+        };
+        let is_new_data = payload_len > 0 && !seq.is_before(self.c.send.next);
         let (flags, service) = ecn::outgoing(self.c, flags, is_new_data);
         let urgent = urgent::pointer(self.c, seq);
         let flags = if urgent.is_some() { flags | Flags::URG } else { flags };
-        let (path, tuple) = (&self.c.path, &self.c.head.tuple);
         let headers = SegmentHeaders {
-            mac_to: path.to,
-            mac_from: path.from,
-            source: tuple.local.0,
-            destination: tuple.remote.0,
-            source_port: tuple.local_port,
-            destination_port: tuple.remote_port,
-            seq: seq.0,
-            ack: if acks { self.c.receive.next.0 } else { 0 },
-            flags,
-            window,
             urgent: urgent.unwrap_or(0),
-            service,
-            options,
-            payload_len: meta.payload_len,
-            payload_sum: meta.sum,
+            payload_len,
+            payload_sum,
+            ..self.headers(seq, flags, window, service, options)
         };
+        let via = self.c.path.via;
+        let Some((meta, chunk)) = self.frames.meta_and_chunk(frame) else { return };
         let header_len = headers.byte_len() as u16;
-        let payload = meta.payload;
-        meta.start = payload.saturating_sub(header_len);
-        meta.len = header_len + meta.payload_len;
-        meta.via = path.via;
-        let Some(room) = self.frames.chunk_mut(frame).get_mut(..usize::from(payload)) else { return };
+        meta.start = meta.payload.saturating_sub(header_len);
+        meta.len = header_len + payload_len;
+        meta.via = via;
+        let Some(room) = chunk.get_mut(..usize::from(meta.payload)) else { return };
         if headers.write(room).is_none() {
             return;
-        }
-        if let Run::Begun = self.run
-            && acks
-            && self.c.urgent.is_sending == 0
-        {
-            self.run = Template::of(&headers).map_or(Run::No, Run::GoesOn);
         }
         self.transmit(frame);
         if acks {
@@ -225,31 +200,42 @@ impl Turn<'_> {
         }
     }
 
+    /// The headers of a segment without payload from this connection.
+    #[inline]
+    pub(super) fn headers<'a>(
+        &self,
+        seq: Seq,
+        flags: Flags,
+        window: u16,
+        service: u8,
+        options: &'a [u8],
+    ) -> SegmentHeaders<'a> {
+        let (path, tuple) = (&self.c.path, &self.c.head.tuple);
+        SegmentHeaders {
+            mac_to: path.to,
+            mac_from: path.from,
+            source: tuple.local.0,
+            destination: tuple.remote.0,
+            source_port: tuple.local_port,
+            destination_port: tuple.remote_port,
+            seq: seq.0,
+            ack: if flags.has(Flags::ACK) { self.c.receive.next.0 } else { 0 },
+            flags,
+            window,
+            urgent: 0,
+            service,
+            options,
+            payload_len: 0,
+            payload_sum: 0,
+        }
+    }
+
     /// What we have received is acknowledged now.
-    fn acknowledged(&mut self) {
+    pub(super) fn acknowledged(&mut self) {
         let is_new = self.c.receive.acked != self.c.receive.next;
         self.c.receive.acked = self.c.receive.next;
         delayed_ack::acknowledged(self.c, is_new);
     }
-}
-
-/// Writes the headers of a segment that follows others of a run.
-#[inline]
-fn write_next(
-    frames: &mut Frames,
-    via: u8,
-    template: &Template,
-    frame: FrameId,
-    flags: Flags,
-    seq: Seq,
-) -> Option<()> {
-    let meta = frames.meta_mut(frame)?;
-    let (payload, len, sum) = (meta.payload, meta.payload_len, meta.sum);
-    meta.start = payload.saturating_sub(Template::LEN as u16);
-    meta.len = Template::LEN as u16 + len;
-    meta.via = via;
-    let room = frames.chunk_mut(frame).get_mut(..usize::from(payload))?;
-    template.write(room, seq.0, flags, len, sum)
 }
 
 pub(super) fn milliseconds(now: u64) -> u32 {

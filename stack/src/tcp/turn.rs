@@ -3,7 +3,6 @@
 //! The protocol's functions change the connection and queue frames. Whatever touches other tables (timers, watches,
 //! the connection table, slabs) is done in one place, [`settle`], from what they left in the connection.
 
-use super::burst::Run;
 use super::connection::Marks;
 use super::{Connection, State, fast_open, orphans, output, rate, timers, timewait};
 use crate::ip::net::Net;
@@ -26,15 +25,19 @@ pub(super) struct Turn<'a> {
     pub now: u64,
     /// What the segment at hand told about the rate of delivery.
     pub noted: rate::Noted,
-    pub run: Run,
 }
 
 impl Turn<'_> {
     /// Queues the packet of `frame`.
     pub(super) fn transmit(&mut self, frame: FrameId) {
-        self.counters.tcp_segments_out += 1;
-        self.c.tally.segments_out = self.c.tally.segments_out.wrapping_add(1);
         self.outbox.put(&mut self.head.outbox, self.frames, frame);
+        self.count_sent(1);
+    }
+
+    /// So many packets are queued.
+    pub(super) fn count_sent(&mut self, segments: u32) {
+        self.counters.tcp_segments_out += u64::from(segments);
+        self.c.tally.segments_out = self.c.tally.segments_out.wrapping_add(segments);
     }
 
     /// EPOLL bits that programs will be told of.
@@ -57,7 +60,6 @@ pub(super) fn begin(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Opti
         keeper: &mut s.after.keeper,
         now,
         noted: rate::Noted::default(),
-        run: Run::No,
     })
 }
 

@@ -139,28 +139,41 @@ const fn word(high: u8, low: u8) -> u16 {
     u16::from_be_bytes([high, low])
 }
 
-/// The headers of a run of segments with timestamps, which differ in their place, their flags and their payload alone.
+/// The headers of segments with timestamps that leave one after the other: they differ in their place, their payload and
+/// PSH alone.
 pub struct Template {
     bytes: [u8; TEMPLATE],
+    flags: Flags,
+    /// The length of the payload that `bytes` are right for.
+    payload_len: u16,
     /// Sums of all but what differs.
     ip_sum: u64,
     tcp_sum: u64,
 }
 
 const TEMPLATE: usize = FIXED + TIMESTAMPS_LEN;
+const TEMPLATE_TCP_LEN: u16 = (TCP_LEN + TIMESTAMPS_LEN) as u16;
 
 impl Template {
-    /// For the segments that follow one with these headers. None if it has other options.
-    pub fn of(first: &SegmentHeaders<'_>) -> Option<Self> {
-        let blank = SegmentHeaders { seq: 0, flags: Flags(0), payload_len: 0, payload_sum: 0, ..*first };
-        let mut room = [0; FIXED + MAX_OPTIONS];
-        blank.write(&mut room)?;
-        (first.options.len() == TIMESTAMPS_LEN).then_some(())?;
-        Some(Self {
-            bytes: *room.last_chunk()?,
-            ip_sum: sum_of(blank.ip(0)),
-            tcp_sum: u64::from(checksum::fold(blank.tcp_sum(0))),
-        })
+    /// For segments with these headers. None if they have other options.
+    //
+    // Not in place: where the compiler sees what the bytes are it keeps them one by one, and copies them one by one.
+    #[inline(never)]
+    pub fn of(headers: &SegmentHeaders<'_>) -> Option<Self> {
+        let timestamps = headers.options.as_array::<TIMESTAMPS_LEN>()?;
+        let blank = SegmentHeaders { seq: 0, payload_len: 0, payload_sum: 0, options: timestamps, ..*headers };
+        let mut bytes = [0; TEMPLATE];
+        let (fixed, options) = bytes.split_first_chunk_mut::<FIXED>()?;
+        let fixed = Fixed::mut_from_bytes(fixed).ok()?;
+        fixed.ethernet = EthernetHeader { to: blank.mac_to, from: blank.mac_from, kind: EtherType::IPV4 };
+        fixed.ip = blank.ip(0).map(U32::new);
+        fixed.tcp = blank.tcp().map(U32::new);
+        *options.as_mut_array()? = *timestamps;
+        let tcp_sum = u64::from(checksum::fold(blank.tcp_sum(TEMPLATE_TCP_LEN)));
+        let ip_sum = sum_of(blank.ip(0));
+        let mut template = Self { bytes, flags: blank.flags, payload_len: 0, ip_sum, tcp_sum };
+        template.fit(0)?;
+        Some(template)
     }
 
     pub const LEN: usize = TEMPLATE;
@@ -168,25 +181,36 @@ impl Template {
     /// As [`SegmentHeaders::write`].
     #[inline]
     pub fn write(
-        &self,
+        &mut self,
         room: &mut [u8],
         seq: u32,
-        flags: Flags,
+        push: bool,
         payload_len: u16,
         payload_sum: u32,
     ) -> Option<()> {
-        let tcp_len = (TCP_LEN + TIMESTAMPS_LEN) as u16 + payload_len;
-        let total_len = IPV4_LEN as u16 + tcp_len;
-        let sum =
-            self.tcp_sum + u64::from(tcp_len) + u64::from(seq) + u64::from(flags.0) + u64::from(payload_sum);
+        if payload_len != self.payload_len {
+            self.fit(payload_len)?;
+        }
+        let push = if push { Flags::PSH } else { Flags(0) };
+        let sum = self.tcp_sum + u64::from(seq) + u64::from(push.0) + u64::from(payload_sum);
         let place = room.last_chunk_mut::<TEMPLATE>()?;
         *place = self.bytes;
         let (fixed, _) = Named::mut_from_prefix(place).ok()?;
+        fixed.tcp.seq = seq.into();
+        fixed.tcp.flags = self.flags | push;
+        fixed.tcp.checksum = checksum::finish(sum).into();
+        Some(())
+    }
+
+    /// The payload has another length from now on.
+    #[inline]
+    fn fit(&mut self, payload_len: u16) -> Option<()> {
+        let total_len = IPV4_LEN as u16 + TEMPLATE_TCP_LEN + payload_len;
+        let (fixed, _) = Named::mut_from_prefix(&mut self.bytes).ok()?;
         fixed.ip.total_len = total_len.into();
         fixed.ip.checksum = checksum::finish(self.ip_sum + u64::from(total_len)).into();
-        fixed.tcp.seq = seq.into();
-        fixed.tcp.flags = flags;
-        fixed.tcp.checksum = checksum::finish(sum).into();
+        self.tcp_sum = checksum::plus(self.tcp_sum, u64::from(payload_len) + u64::from(!self.payload_len));
+        self.payload_len = payload_len;
         Some(())
     }
 }
@@ -216,17 +240,19 @@ mod tests {
             payload_len: 1448,
             payload_sum: 0xabcd,
         };
-        let template = Template::of(&headers).unwrap();
+        let flags = Flags::ACK | Flags::ECE;
+        headers.flags = flags;
+        let mut template = Template::of(&headers).unwrap();
         for (seq, len, sum) in
             [(0, 0, 0), (u32::MAX, 1448, 0xffff), (0x8000_7fff, 1, 0x4100), (77, 1400, 0x1_2345)]
         {
-            for flags in [Flags::ACK, Flags::ACK | Flags::PSH, Flags::ACK | Flags::FIN | Flags::CWR] {
-                (headers.seq, headers.flags, headers.payload_len, headers.payload_sum) =
-                    (seq, flags, len, sum);
+            for push in [false, true] {
+                (headers.seq, headers.payload_len, headers.payload_sum) = (seq, len, sum);
+                headers.flags = if push { flags | Flags::PSH } else { flags };
                 let (mut one, mut other) = ([7; 128], [7; 128]);
                 headers.write(&mut one).unwrap();
-                template.write(&mut other, seq, flags, len, sum).unwrap();
-                assert_eq!(one, other, "{seq} {flags:?} {len}");
+                template.write(&mut other, seq, push, len, sum).unwrap();
+                assert_eq!(one, other, "{seq} {push} {len}");
             }
         }
         headers.options = &[];

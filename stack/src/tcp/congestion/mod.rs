@@ -165,18 +165,25 @@ pub(super) fn choose(t: &mut Turn<'_>) {
 /// Every ACK that delivered something is told here, once, after recovery has looked at it.
 pub(super) fn on_ack(t: &mut Turn<'_>, report: &Report) {
     let sample = rate::sample(t, report.delivered);
-    let moment = Moment::of(t);
-    let c = &mut t.c.congestion;
-    match c.choice {
-        Choice::BBR => bbr::on_ack(c, &moment, report, sample),
+    match t.c.congestion.choice {
+        Choice::BBR => {
+            let moment = Moment::of(t);
+            bbr::on_ack(&mut t.c.congestion, &moment, report, sample);
+            if bbr::is_resting(&t.c.congestion) {
+                rate::on_idle_program(t);
+            }
+        }
         _ if !report.is_open => {}
-        Choice::CUBIC => cubic::grow(c, &moment, report),
-        _ => newreno::grow(c, &moment, report.acked),
+        Choice::CUBIC => {
+            let moment = Moment::of(t);
+            cubic::grow(&mut t.c.congestion, &moment, report);
+        }
+        _ => {
+            let moment = Moment::of(t);
+            newreno::grow(&mut t.c.congestion, &moment, report.acked);
+        }
     }
-    c.window = c.window.min(LARGEST_WINDOW);
-    if c.choice == Choice::BBR && bbr::is_resting(c) {
-        rate::on_idle_program(t);
-    }
+    t.c.congestion.window = t.c.congestion.window.min(LARGEST_WINDOW);
     pacing::set_rate(t);
 }
 

@@ -27,7 +27,7 @@ pub(in crate::tcp) fn release_in_order(t: &mut Turn<'_>, ack: Seq, progress: &mu
         && is_plain(meta)
         && !end_of(meta).is_after(ack)
     {
-        (count, bytes) = (count + 1, bytes + scoreboard::sequence_len(meta));
+        (count, bytes) = (count + 1, scoreboard::sequence_len(meta).saturating_add(bytes));
         let next = FrameId(meta.link.next);
         next_sent = FrameId(meta.order.next);
         if r.resend == at {
@@ -49,7 +49,9 @@ pub(in crate::tcp) fn release_in_order(t: &mut Turn<'_>, ack: Seq, progress: &mu
     progress.delivered = progress.delivered.saturating_add(bytes);
     progress.segments = progress.segments.saturating_add(count);
     // They are free, and as they were.
-    let (Some(first), Some(last)) = (t.frames.meta(first).copied(), t.frames.meta(last).copied()) else { return };
+    let (Some(first), Some(last)) = (t.frames.meta(first).copied(), t.frames.meta(last).copied()) else {
+        return;
+    };
     progress.oldest_sent_at = first.sent_at;
     progress.newest_sent_at = last.sent_at;
     progress.original_arrived |= !end_of(&first).is_after(t.c.recovery.until);
