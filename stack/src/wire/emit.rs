@@ -161,7 +161,8 @@ impl Template {
     #[inline(never)]
     pub fn of(headers: &SegmentHeaders<'_>) -> Option<Self> {
         let timestamps = headers.options.as_array::<TIMESTAMPS_LEN>()?;
-        let blank = SegmentHeaders { seq: 0, payload_len: 0, payload_sum: 0, options: timestamps, ..*headers };
+        let blank =
+            SegmentHeaders { seq: 0, payload_len: 0, payload_sum: 0, options: timestamps, ..*headers };
         let mut bytes = [0; TEMPLATE];
         let (fixed, options) = bytes.split_first_chunk_mut::<FIXED>()?;
         let fixed = Fixed::mut_from_bytes(fixed).ok()?;
