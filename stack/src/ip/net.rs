@@ -185,6 +185,16 @@ pub struct Net {
     neighbours: Table<Neighbour>,
     /// One bit for each port of the leased range that a kernel socket has already.
     taken_ports: Table<u64>,
+    recent: Recent,
+}
+
+/// The way that was looked for last: mostly the next is to the same host.
+#[derive(Default)]
+struct Recent {
+    to: Addr,
+    path: Path,
+    /// Of the next hop among the neighbours; none has it if it is no neighbour.
+    place: usize,
 }
 
 impl Net {
@@ -196,7 +206,8 @@ impl Net {
         neighbours: Table<Neighbour>,
         taken_ports: Table<u64>,
     ) -> Self {
-        Self { head, devices, addresses, routes, neighbours, taken_ports }
+        let recent = Recent::default();
+        Self { head, devices, addresses, routes, neighbours, taken_ports, recent }
     }
 
     pub fn devices(&self) -> &[Device] {
@@ -251,13 +262,27 @@ impl Net {
 
     /// Looks the way to `to` up, as far as it is known. None: not ours to send.
     pub fn path(&mut self, to: Addr) -> Option<Path> {
-        let path = self.way(to)?;
-        if path.resolved != 0 {
-            return Some(path);
+        let Recent { to: last, path, place } = &self.recent;
+        if *last != to || path.generation != self.head.generation || path.resolved == 0 {
+            return self.find_path(to);
         }
-        let neighbour = self.neighbour(path.next_hop, path.device);
-        let resolved = u8::from(neighbour.is_some());
-        Some(Path { resolved, to: neighbour.unwrap_or_default(), ..path })
+        if let Some(entry) = self.neighbours.get_mut(*place) {
+            entry.uses = entry.uses.wrapping_add(1);
+        }
+        Some(*path)
+    }
+
+    fn find_path(&mut self, to: Addr) -> Option<Path> {
+        let way = self.way(to)?;
+        let mut found = Recent { to, path: way, place: usize::MAX };
+        if way.resolved == 0
+            && let Some((place, mac)) = self.neighbour(way.next_hop, way.device)
+        {
+            found = Recent { to, path: Path { resolved: 1, to: mac, ..way }, place };
+        }
+        let path = found.path;
+        self.recent = found;
+        Some(path)
     }
 
     /// The same without a look at the neighbours, none of whom is asked for by it.
@@ -307,13 +332,13 @@ impl Net {
         holds.then_some((entry.mtu.min(u32::from(u16::MAX)) as u16, entry.until))
     }
 
-    /// The address of a neighbour. One that is not known is marked as wanted.
-    pub fn neighbour(&mut self, addr: Addr, device: u8) -> Option<Mac> {
+    /// The place of a neighbour and its address. One that is not known is marked as wanted.
+    fn neighbour(&mut self, addr: Addr, device: u8) -> Option<(usize, Mac)> {
         let place = self.place(addr, device)?;
         let entry = self.neighbours.get_mut(place)?;
         if entry.state == NeighbourState::KNOWN {
             entry.uses = entry.uses.wrapping_add(1);
-            return Some(entry.mac);
+            return Some((place, entry.mac));
         }
         if entry.state != NeighbourState::FAILED {
             *entry = Neighbour { addr, device, state: NeighbourState::WANTED, ..Neighbour::default() };

@@ -101,6 +101,8 @@ pub struct After {
     pub recent: Handle<Connection>,
     /// The 4-tuple that was looked for last, and its hash, which is 0 before that.
     hashed: (Tuple, u64),
+    /// The addresses of a tuple that a timestamp offset was made for last, and that; 0 before the first.
+    pub(crate) timestamp_offset: (u64, u32),
     /// The slot of the connection that gave frames back last, when they were scarce.
     pub relieved: u32,
     /// The keeper has something to do: a neighbour to resolve, or it was parked.

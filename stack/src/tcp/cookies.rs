@@ -117,7 +117,7 @@ fn write_agreed(clock: u32, a: &Agreement) -> u32 {
 }
 
 /// None when the peer echoes what we would not have agreed to.
-fn read_agreed(s: &Shard, segment: &Segment) -> Option<(Speaks, u8)> {
+fn read_agreed(s: &mut Shard, segment: &Segment) -> Option<(Speaks, u8)> {
     let Some(timestamps) = segment.timestamps else { return Some((Speaks::default(), UNSCALED)) };
     let bits = timestamps.echo.wrapping_sub(numbers::timestamp_offset(s, &segment.tuple));
     let (has_sack, has_ecn) = (bits & SACK != 0, bits & ECN != 0);

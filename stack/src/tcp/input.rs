@@ -18,14 +18,29 @@ use zerocopy::FromBytes;
 
 /// Takes one TCP packet that IP has looked through.
 pub(crate) fn receive(s: &mut Shard, frame: FrameId, from: Datagram, now: u64) {
-    match parse(s, frame, &from) {
-        Ok(segment) => {
-            s.counters.tcp_segments_in += 1;
-            arrive(s, &segment, now);
-        }
-        Err(Refused::Malformed) => s.counters.tcp_malformed += 1,
-        Err(Refused::Checksum) => s.counters.tcp_bad_checksum += 1,
-    }
+    let found = match parse(s, frame, &from) {
+        Ok(found) => found,
+        Err(Refused::Malformed) => return s.counters.tcp_malformed += 1,
+        Err(Refused::Checksum) => return s.counters.tcp_bad_checksum += 1,
+    };
+    let header = found.header;
+    let header_len = (TCP_LEN + found.options.len()) as u16;
+    let segment = Segment {
+        tuple: tuple(header, &from),
+        seq: Seq(header.seq.get()),
+        ack: Seq(header.ack.get()),
+        flags: header.flags,
+        window: header.window.get(),
+        urgent: header.urgent.get(),
+        service: from.service,
+        timestamps: options::timestamps(found.options),
+        frame,
+        options: (from.start + TCP_LEN as u16, found.options.len() as u16),
+        payload: found.chunk_start + from.start + header_len,
+        len: found.payload.len() as u16,
+    };
+    s.counters.tcp_segments_in += 1;
+    arrive(s, &segment, now);
 }
 
 /// Where in a frame the segment is, and between whom.
@@ -51,38 +66,38 @@ enum Refused {
     Checksum,
 }
 
-fn parse(s: &Shard, frame: FrameId, from: &Datagram) -> Result<Segment, Refused> {
+/// The parts of a segment that is as it was sent.
+struct Found<'a> {
+    /// Where its packet begins in the chunk.
+    chunk_start: u16,
+    header: &'a TcpHeader,
+    options: &'a [u8],
+    payload: &'a [u8],
+}
+
+#[inline]
+fn parse<'a>(s: &'a Shard, frame: FrameId, from: &Datagram) -> Result<Found<'a>, Refused> {
     let packet = s.frames.packet(frame);
     let start = usize::from(from.start);
     let bytes = packet.get(start..start + usize::from(from.len)).ok_or(Refused::Malformed)?;
     let (header, behind) = TcpHeader::ref_from_prefix(bytes).map_err(|_| Refused::Malformed)?;
-    let header_len = header.header_len();
-    let options_len = header_len.checked_sub(TCP_LEN).ok_or(Refused::Malformed)?;
+    let options_len = header.header_len().checked_sub(TCP_LEN).ok_or(Refused::Malformed)?;
     let (options, payload) = behind.split_at_checked(options_len).ok_or(Refused::Malformed)?;
-    let tuple = Tuple {
+    if !checksum_is_right(&s.net, &tuple(header, from), header.checksum.get(), bytes, from.via) {
+        return Err(Refused::Checksum);
+    }
+    let chunk_start = s.frames.meta(frame).map_or(0, |m| m.start);
+    Ok(Found { chunk_start, header, options, payload })
+}
+
+#[inline]
+fn tuple(header: &TcpHeader, from: &Datagram) -> Tuple {
+    Tuple {
         local: from.destination,
         remote: from.source,
         local_port: header.destination.get(),
         remote_port: header.source.get(),
-    };
-    if !checksum_is_right(&s.net, &tuple, header.checksum.get(), bytes, from.via) {
-        return Err(Refused::Checksum);
     }
-    let chunk_start = s.frames.meta(frame).map_or(0, |m| m.start);
-    Ok(Segment {
-        tuple,
-        seq: Seq(header.seq.get()),
-        ack: Seq(header.ack.get()),
-        flags: header.flags,
-        window: header.window.get(),
-        urgent: header.urgent.get(),
-        service: from.service,
-        timestamps: options::timestamps(options),
-        frame,
-        options: (from.start + TCP_LEN as u16, options_len as u16),
-        payload: chunk_start + from.start + header_len as u16,
-        len: payload.len() as u16,
-    })
 }
 
 /// Whether a segment that came by link `via` is as it was sent: `field` is its checksum, `bytes` all of it.

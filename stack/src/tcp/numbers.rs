@@ -25,10 +25,17 @@ pub(super) fn initial(s: &mut Shard, tuple: &Tuple, now: u64) -> Seq {
 
 /// One offset for all connections between two hosts: later ones continue the clock, so that a peer's TIME_WAIT can
 /// tell a new SYN from an old one (RFC 6191).
-pub(super) fn timestamp_offset(s: &Shard, tuple: &Tuple) -> u32 {
+pub(super) fn timestamp_offset(s: &mut Shard, tuple: &Tuple) -> u32 {
     let [addresses, _] = tuple.words();
+    // Mostly the next is for the same hosts.
+    let (last, offset) = s.after.timestamp_offset;
+    if last == addresses {
+        return offset;
+    }
     let (purpose, len) = FOR_TIMESTAMP;
-    keyed::hash(s.head.key, addresses, purpose, len) as u32
+    let offset = keyed::hash(s.head.key, addresses, purpose, len) as u32;
+    s.after.timestamp_offset = (addresses, offset);
+    offset
 }
 
 /// What hides a SYN cookie, and the minute's part of it (RFC 4987 3.6).

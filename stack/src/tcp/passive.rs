@@ -162,5 +162,5 @@ pub(super) fn complete(
         t.c.news = 0;
     }
     listen::enqueue(s, a.listener, connection);
-    input::to_connection(s, connection, segment, now);
+    input::deliver(s, Entry::Connection(connection), segment, now);
 }

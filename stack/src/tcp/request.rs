@@ -300,9 +300,9 @@ fn challenge(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
         return;
     }
     let Some(r) = s.requests.get(h).copied() else { return };
+    let value = milliseconds(now).wrapping_add(numbers::timestamp_offset(s, &r.head.tuple));
     let Some(l) = s.listeners.get(r.listener) else { return };
     let window = window::initial(&l.settings, &s.head.sysctls) as u16;
-    let value = milliseconds(now).wrapping_add(numbers::timestamp_offset(s, &r.head.tuple));
     let bytes = timestamp_bytes(Timestamps { value, echo: r.ts_recent });
     let options: &[u8] = if r.speaks.has(Speaks::TIMESTAMPS) { &bytes } else { &[] };
     s.counters.tcp_challenge_acks += 1;

@@ -8,18 +8,21 @@ use crate::shard::{LISTEN_BUCKETS, Shard};
 /// The listener for a peer's SYN: of those on just this address, or else of those on any, the one that the flow's hash
 /// names. It stays the same as long as the group does.
 pub(super) fn choose(s: &Shard, tuple: &Tuple) -> Option<Handle<Listener>> {
-    let (mut exact, mut any) = (0, 0);
-    for (_, l) in bucket(s, tuple.local_port) {
-        exact += u32::from(l.addr == tuple.local);
-        any += u32::from(l.addr.is_any());
+    let (mut exact, mut any) = ((0, None), (0, None));
+    for (h, l) in bucket(s, tuple.local_port) {
+        if l.addr == tuple.local {
+            exact = (exact.0 + 1, Some(h));
+        } else if l.addr.is_any() {
+            any = (any.0 + 1, Some(h));
+        }
     }
-    let (addr, members) = if exact > 0 { (tuple.local, exact) } else { (Addr::ANY, any) };
+    let (addr, (members, last)) = if exact.0 > 0 { (tuple.local, exact) } else { (Addr::ANY, any) };
+    if members <= 1 {
+        return last;
+    }
     let mut group = bucket(s, tuple.local_port).filter(|(_, l)| l.addr == addr);
-    let place = match members {
-        0 | 1 => 0,
-        // Scaled instead of divided: the high bits of the product are less than `members`.
-        _ => (u64::from(numbers::of_flow(s, tuple)) * u64::from(members)) >> 32,
-    };
+    // Scaled instead of divided: the high bits of the product are less than `members`.
+    let place = (u64::from(numbers::of_flow(s, tuple)) * members) >> 32;
     group.nth(place as usize).map(|(h, _)| h)
 }
 
