@@ -4,7 +4,7 @@
 
 use super::{Shard, keyed};
 use crate::region::wheel::Timed;
-use crate::region::{Handle, Slab, Steps, TimerLink};
+use crate::region::{Handle, Slab, Steps, TimerLink, Walked};
 use crate::tcp::{Connection, Request, TimeWait, Tuple};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -110,16 +110,27 @@ impl Shard {
     }
 
     fn bucket(&mut self, tuple: &Tuple) -> usize {
-        self.hash(tuple) as usize & (self.flows.len() - 1)
+        let hash = self.hash(tuple);
+        self.bucket_of(hash)
+    }
+
+    fn bucket_of(&self, hash: u64) -> usize {
+        hash as usize & (self.flows.len() - 1)
     }
 
     /// A number that belongs to the 4-tuple, and that an outsider cannot foresee. Its lower half names the bucket.
+    #[inline]
     pub(crate) fn hash(&mut self, tuple: &Tuple) -> u64 {
         // What is looked up is often entered or taken out next.
-        let (last, hash) = self.after.hashed;
-        if hash != 0 && last == *tuple {
-            return hash;
+        let (last, hash) = &self.after.hashed;
+        if last == tuple && *hash != 0 {
+            return *hash;
         }
+        self.hash_anew(tuple)
+    }
+
+    #[inline(never)]
+    fn hash_anew(&mut self, tuple: &Tuple) -> u64 {
         let [first, rest] = tuple.words();
         let hash = keyed::hash(self.head.key, first, rest, size_of::<Tuple>() as u8);
         self.after.hashed = (*tuple, hash);
@@ -133,12 +144,21 @@ impl Shard {
 
     /// The entry of this 4-tuple.
     pub fn flow(&mut self, tuple: &Tuple) -> Option<Entry> {
-        let bucket = self.bucket(tuple);
-        let mut at = EntryRef(*self.flows.get(bucket)?);
+        let hash = self.hash(tuple);
+        self.flow_of(hash, tuple)
+    }
+
+    /// The same, of a tuple whose hash is known.
+    pub(crate) fn flow_of(&self, hash: u64, tuple: &Tuple) -> Option<Entry> {
+        let mut at = EntryRef(*self.flows.get(self.bucket_of(hash))?);
         let mut steps = self.chain_steps();
         while steps.take(&self.damage) {
-            let mut entries = entries!(self);
-            let head = entries.head(at)?;
+            let head = match at.0 >> KIND_SHIFT {
+                REQUEST => &self.requests.item_at(at.slot())?.head,
+                CONNECTION => &self.connections.item_at(at.slot())?.head,
+                TIME_WAIT => &self.time_waits.item_at(at.slot())?.head,
+                _ => return None,
+            };
             if head.tuple == *tuple {
                 return self.resolve(at);
             }

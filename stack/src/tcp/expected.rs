@@ -59,31 +59,28 @@ pub(crate) enum Taken {
 pub(crate) fn take(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
     match take_recent(s, frame, now) {
         Ok(taken) => taken,
-        Err(IsForAnother) => take_other(s, frame, now),
+        Err(IsFor(tuple)) => take_other(s, frame, &tuple, now),
     }
 }
 
-struct IsForAnother;
+/// Another entry than the recent connection.
+struct IsFor(Tuple);
 
 /// Takes the packet if it is for another entry than the last one was for.
 #[inline(never)]
-fn take_other(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
+fn take_other(s: &mut Shard, frame: FrameId, tuple: &Tuple, now: u64) -> Taken {
+    let hash = s.hash(tuple);
+    // Of a packet for none of them not even the addresses are known to make sense.
+    let Some(entry) = s.flow_of(hash, tuple) else { return Taken::No };
+    if let Entry::Connection(h) = entry {
+        s.after.recent = h;
+        return take_recent(s, frame, now).unwrap_or(Taken::No);
+    }
     let Some(packet) = look(&s.frames, frame) else { return Taken::No };
-    let tuple = tuple(packet.front);
-    let entry = match s.flow(&tuple) {
-        Some(Entry::Connection(h)) => {
-            s.after.recent = h;
-            return take_recent(s, frame, now).unwrap_or(Taken::No);
-        }
-        Some(entry) => entry,
-        // Of such a packet not even the addresses are known to make sense.
-        None => return Taken::No,
-    };
-    let Some(packet) = look(&s.frames, frame) else { return Taken::No };
-    if !packet.is_whole(&s.net, &tuple) {
+    if !packet.is_whole(&s.net, tuple) {
         return Taken::No;
     }
-    let segment = packet.segment(&tuple, frame);
+    let segment = packet.segment(tuple, frame);
     s.counters.tcp_segments_in += 1;
     input::deliver(s, entry, &segment, now);
     Taken::Handled
@@ -91,12 +88,13 @@ fn take_other(s: &mut Shard, frame: FrameId, now: u64) -> Taken {
 
 /// Takes the packet if it is for the connection that the last one was for.
 #[inline(always)]
-fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Result<Taken, IsForAnother> {
-    let h = s.after.recent;
-    let Some(c) = s.connections.get_mut(h) else { return Err(IsForAnother) };
+fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Result<Taken, IsFor> {
     let Some(packet) = look(&s.frames, frame) else { return Ok(Taken::No) };
-    if tuple(packet.front) != c.head.tuple || !c.marks.has(Marks::IN_TABLE) {
-        return Err(IsForAnother);
+    let tuple = tuple(packet.front);
+    let h = s.after.recent;
+    let Some(c) = s.connections.get_mut(h) else { return Err(IsFor(tuple)) };
+    if tuple != c.head.tuple || !c.marks.has(Marks::IN_TABLE) {
+        return Err(IsFor(tuple));
     }
     if !packet.is_whole(&s.net, &c.head.tuple) {
         return Ok(Taken::No);
