@@ -147,10 +147,11 @@ pub(super) fn deliver(s: &mut Shard, entry: Entry, segment: &Segment, now: u64) 
 
 /// What the segment does to the connection is settled at the end of the burst.
 pub(super) fn to_connection(s: &mut Shard, h: Handle<Connection>, segment: &Segment, now: u64) {
-    let Some(mut t) = turn::begin(s, h, now) else { return };
+    let mut begun = turn::begin(s, h, now);
+    let Some(t) = &mut begun else { return };
     t.c.timers.last_received = now;
     t.c.tally.arrived(segment.len, now);
-    process(&mut t, segment);
+    process(t, segment);
     if !t.c.marks.put(Marks::TOUCHED) {
         list_touched(s, h, now);
     }

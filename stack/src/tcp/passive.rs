@@ -110,8 +110,7 @@ pub(super) fn create(
         None => turn::enter_table(s, Entry::Connection(connection)),
     }
     s.counters.connections_opened_passive += 1;
-    let mut t = turn::begin(s, connection, now)?;
-    take_over(&mut t, a);
+    take_over(turn::begin(s, connection, now).as_mut()?, a);
     Some(connection)
 }
 
@@ -152,13 +151,13 @@ pub(super) fn complete(
     elapsed: Option<u32>,
     now: u64,
 ) {
-    if let Some(mut t) = turn::begin(s, connection, now) {
+    if let Some(t) = &mut turn::begin(s, connection, now) {
         if let Some(elapsed) = elapsed {
             rtt::measured(&mut t.c.rtt, u64::from(elapsed) * 1_000_000);
         }
         let shift = t.c.send.scale.min(MAX_WINDOW_SCALE);
         // The segment's own place is a little after this, so that its window counts again.
-        handshake::begin_transfer(&mut t, a.irs, segment.ack, u32::from(segment.window) << shift);
+        handshake::begin_transfer(t, a.irs, segment.ack, u32::from(segment.window) << shift);
         t.c.news = 0;
     }
     listen::enqueue(s, a.listener, connection);

@@ -70,9 +70,11 @@ pub(super) fn act<R>(
     now: u64,
     work: impl FnOnce(&mut Turn<'_>) -> R,
 ) -> Option<R> {
-    let mut turn = begin(s, handle, now)?;
-    let result = work(&mut turn);
-    output::run(&mut turn);
+    // Where it was made: to move one costs more than most work in it.
+    let mut begun = begin(s, handle, now);
+    let turn = begun.as_mut()?;
+    let result = work(turn);
+    output::run(turn);
     let outcome = Outcome::of(turn.c, now);
     carry_out(s, handle, outcome, now);
     Some(result)
