@@ -241,7 +241,8 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
     if !flags.has(Flags::SYN) {
         return;
     }
-    learn(t, segment);
+    let said = parse(segment.options_in(t.frames));
+    learn(t, segment, &said);
     if !acks {
         return both_open(t, segment);
     }
@@ -249,7 +250,6 @@ pub(super) fn in_syn_sent(t: &mut Turn<'_>, segment: &Segment) {
     if !flags.has(Flags::ECE) || flags.has(Flags::CWR) {
         t.c.marks.clear(Marks::ECN);
     }
-    let said = parse(segment.options_in(t.frames));
     established(t, segment, u32::from(segment.window));
     fast_open::answered(t, segment, &said);
     t.c.marks.set(Marks::ACK_NOW);
@@ -278,8 +278,7 @@ pub(super) fn is_answer_to_both_open(c: &Connection, segment: &Segment) -> bool 
 }
 
 /// Takes over what the peer's SYN says.
-fn learn(t: &mut Turn<'_>, segment: &Segment) {
-    let said = parse(segment.options_in(t.frames));
+fn learn(t: &mut Turn<'_>, segment: &Segment, said: &SynOptions) {
     let window = window::initial(&t.c.settings, &t.head.sysctls);
     let c = &mut *t.c;
     c.receive.next = segment.seq + 1;

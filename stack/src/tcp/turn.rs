@@ -144,8 +144,14 @@ fn end(s: &mut Shard, handle: Handle<Connection>, shrinks: bool, now: u64) {
 
 /// Takes a connection that is over out of the tables; frees it when no program holds it.
 pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
-    leave_table(s, Entry::Connection(handle));
-    fast_open::settle(s, handle);
+    let Some(c) = s.connections.get(handle) else { return };
+    let (is_in_table, may_be_counted) = (c.marks.has(Marks::IN_TABLE), c.listener.is_some());
+    if is_in_table {
+        leave_table(s, Entry::Connection(handle));
+    }
+    if may_be_counted {
+        fast_open::settle(s, handle);
+    }
     let Some(c) = s.connections.get_mut(handle) else { return };
     // TIME_WAIT goes on in an entry of its own, as may FIN_WAIT_2; all others are closed already.
     c.state = State::CLOSED;
