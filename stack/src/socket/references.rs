@@ -51,8 +51,7 @@ pub fn hold(s: &mut Shard, socket: SocketRef, process: u16) -> Result<(), Error>
         return Err(Error::NoBuffers);
     };
     if let Some(reference) = s.references.get_mut(handle) {
-        (reference.socket, reference.process, reference.descriptors) =
-            (socket.into(), u32::from(process), 1);
+        (reference.socket, reference.process, reference.descriptors) = (socket.into(), u32::from(process), 1);
     }
     of_socket.push_back(&mut BySocket(&mut s.references), handle.index());
     if let Some(socket) = s.socket_mut(socket) {
