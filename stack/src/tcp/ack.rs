@@ -28,7 +28,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
         }
         // LINUX: an ACK that was overtaken may still name what arrived beyond a hole.
         recovery::take_blocks(t, segment, &mut progress);
-        judge(t, segment, &mut progress);
+        judge(t, &mut progress);
         return true;
     }
     (t.c.send.probes, t.c.probing.soft_error) = (0, 0);
@@ -38,16 +38,19 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
     if !t.c.has_outstanding() {
         // A report of duplicates may show a reduction to have been needless after all is acknowledged.
         if progress.duplicate_reported {
-            judge(t, segment, &mut progress);
+            judge(t, &mut progress);
         }
         return true;
     }
     ecn::on_ack(t, segment);
     if segment.ack == t.c.send.una {
         progress.is_duplicate = segment.sequence_len() == 0 && !window_moved && !progress.duplicate_reported;
-        judge(t, segment, &mut progress);
+        judge(t, &mut progress);
     } else {
-        advance(t, segment, &mut progress);
+        advance(t, segment.ack, &mut progress);
+        if t.c.fin_is_sent() && !t.c.has_outstanding() {
+            fin_acknowledged(t, segment);
+        }
     }
     if segment.flags.has(Flags::ECE) {
         let newly = t.c.tally.delivered.wrapping_sub(known);
@@ -56,9 +59,19 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
     true
 }
 
+/// The same of the next segment of the stream, when it acknowledges something new, tells nothing else of what is
+/// outstanding, and our FIN was not sent.
+#[inline]
+pub(super) fn moves_on(t: &mut Turn<'_>, segment: &Segment) {
+    let mut progress = Progress::of(t, segment);
+    (t.c.send.probes, t.c.probing.soft_error) = (0, 0);
+    update_window(t, segment);
+    advance(t, segment.ack, &mut progress);
+}
+
 /// What the ACK says of round trips and losses.
-fn judge(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
-    let round_trip = rtt::on_ack(t, segment, progress);
+fn judge(t: &mut Turn<'_>, progress: &mut Progress) {
+    let round_trip = rtt::on_ack(t, progress);
     recovery::on_ack(t, progress, round_trip);
 }
 
@@ -92,17 +105,17 @@ fn update_window(t: &mut Turn<'_>, segment: &Segment) -> bool {
 }
 
 /// Something new is acknowledged.
-fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
+fn advance(t: &mut Turn<'_>, ack: Seq, progress: &mut Progress) {
     let was_writable = readiness::is_writable(t.c, t.frames.chunk_size(), &t.head.sysctls);
-    progress.acked = segment.ack.since(t.c.send.una);
-    release_until(t, segment.ack, progress);
-    t.c.send.una = segment.ack;
+    progress.acked = ack.since(t.c.send.una);
+    release_until(t, ack, progress);
+    t.c.send.una = ack;
     info::note_acked(t, progress.acked);
     path_mtu::on_ack(t);
     urgent::on_ack(t.c);
     t.c.timers.resending_since = 0;
     t.c.send.retries = 0;
-    judge(t, segment, progress);
+    judge(t, progress);
     if !t.c.has_outstanding() {
         t.c.timers.resend = 0;
     }
@@ -111,9 +124,6 @@ fn advance(t: &mut Turn<'_>, segment: &Segment, progress: &mut Progress) {
         if readiness::is_writable(t.c, t.frames.chunk_size(), &t.head.sysctls) {
             t.announce(readiness::WRITABLE);
         }
-    }
-    if t.c.fin_is_sent() && !t.c.has_outstanding() {
-        fin_acknowledged(t, segment);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Header prediction (Jacobson, 1990): mostly a packet is the next data of the connection that the last one was for, and
-//! tells nothing else. It goes a short way, on which every header is where it always is. Whatever is not as expected
+//! Header prediction (Jacobson, 1990): mostly a packet is for the connection that the last one was for, and brings its next
+//! data, or acknowledges more of ours, or both, and tells nothing else. It goes a short way, on which every header is where it always is. Whatever is not as expected
 //! takes the long way, which alone decides; what is done here is what the long way does with the same packet.
 
 use super::connection::{Connection, Marks};
@@ -8,9 +8,9 @@ use super::receive_queue::{self, SMALL};
 use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::urgent::Condition;
-use super::{Seq, State, Sysctls, Tuple, delayed_ack, ecn, incoming, tuning};
+use super::{Seq, State, Sysctls, Tuple, ack, delayed_ack, ecn, incoming, tuning, turn};
 use crate::ip::net::{Addr, Net};
-use crate::region::{FrameId, FrameMeta, Frames};
+use crate::region::{FrameId, FrameMeta, Frames, Handle};
 use crate::shard::{Entry, Shard};
 use crate::wire::headers::{ETHERNET_LEN, IPV4_LEN, TCP_LEN};
 use crate::wire::options::{ALIGNED_TIMESTAMPS, TIMESTAMPS_LEN};
@@ -100,21 +100,71 @@ fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Result<Taken, IsFor> 
         return Ok(Taken::No);
     }
     s.counters.tcp_segments_in += 1;
-    let (front, payload, len) = (packet.front, packet.payload(), packet.len);
-    if !is_next(c, front, len) || s.frames.is_exhausted() {
-        let segment = packet.segment(&c.head.tuple, frame);
-        input::to_connection(s, h, &segment, now);
-        return Ok(Taken::Handled);
+    let (front, len) = (packet.front, packet.len);
+    if len > 0 && is_next(c, front) && says_what_is_known(c, front) && fits(c, &s.frames, front, len) {
+        s.head.changing = Entry::Connection(h).as_ref();
+        let data = packet.data(frame);
+        take_data(c, h, &mut s.frames, &s.head.sysctls, data, now);
+        if !c.marks.put(Marks::TOUCHED) {
+            input::list_touched(s, h, now);
+        }
+        return Ok(Taken::Queued);
     }
-    s.head.changing = Entry::Connection(h).as_ref();
-    note_headers(c, &s.head.sysctls, front, len, now);
-    receive_queue::enqueue(c, h, &mut s.frames, frame, payload, len);
-    incoming::advance(c, u32::from(len));
-    c.tally.arrived(len, now);
-    if !c.marks.put(Marks::TOUCHED) {
+    let segment = packet.segment(&c.head.tuple, frame);
+    if is_next(c, front) && moves_on(c, front) && (len == 0 || fits(c, &s.frames, front, len)) {
+        take_ack(s, h, &segment, packet.data(frame), now);
+        return Ok(if len > 0 { Taken::Queued } else { Taken::Handled });
+    }
+    input::to_connection(s, h, &segment, now);
+    Ok(Taken::Handled)
+}
+
+/// Takes a segment that acknowledges something new.
+#[inline(never)]
+fn take_ack(s: &mut Shard, h: Handle<Connection>, segment: &Segment, data: Data, now: u64) {
+    let Some(mut t) = turn::begin(s, h, now) else { return };
+    ack::moves_on(&mut t, segment);
+    take_data(t.c, h, t.frames, &t.head.sysctls, data, now);
+    if !t.c.marks.put(Marks::TOUCHED) {
         input::list_touched(s, h, now);
     }
-    Ok(Taken::Queued)
+}
+
+/// What the next segment of the stream brings.
+#[derive(Clone, Copy)]
+struct Data {
+    frame: FrameId,
+    payload: u16,
+    len: u16,
+    is_pushed: bool,
+    /// The peer's timestamp.
+    stamp: u32,
+}
+
+#[inline(always)]
+fn take_data(
+    c: &mut Connection,
+    h: Handle<Connection>,
+    frames: &mut Frames,
+    sysctls: &Sysctls,
+    data: Data,
+    now: u64,
+) {
+    let Data { frame, payload, len, is_pushed, stamp } = data;
+    c.timers.last_received = now;
+    c.tally.arrived(len, now);
+    c.send.probes = 0;
+    c.send.window_seq = c.receive.next;
+    if c.receive.acked == c.receive.next {
+        // RFC 7323 4.3: the segment that advances the left edge.
+        c.receive.ts_recent = stamp;
+        c.receive.ts_recent_at = milliseconds(now);
+    }
+    if len > 0 {
+        delayed_ack::on_segment(c, sysctls, len, is_pushed, now);
+        receive_queue::enqueue(c, h, frames, frame, payload, len);
+        incoming::advance(c, u32::from(len));
+    }
 }
 
 /// A packet that has no options but timestamps.
@@ -152,6 +202,13 @@ impl Packet<'_> {
     #[inline(always)]
     fn payload(&self) -> u16 {
         self.meta.start + HEADERS as u16
+    }
+
+    #[inline(always)]
+    fn data(&self, frame: FrameId) -> Data {
+        let Front { tcp, timestamps, .. } = self.front;
+        let (is_pushed, stamp) = (tcp.flags.has(Flags::PSH), timestamps.value.get());
+        Data { frame, payload: self.payload(), len: self.len, is_pushed, stamp }
     }
 
     #[inline(always)]
@@ -197,41 +254,45 @@ fn is_usual(front: &Front, packet_len: usize) -> bool {
         && timestamps.kind == ALIGNED_TIMESTAMPS
 }
 
-/// Whether the segment brings the next bytes of the stream to a connection that has no hole to fill, and does nothing
-/// else: acknowledges nothing, moves no window, is no sample of the round trip, tells nothing of congestion.
+/// Whether the segment is the next of the stream, and its headers tell nothing that is seldom told.
 #[inline(always)]
-fn is_next(c: &Connection, front: &Front, len: u16) -> bool {
+fn is_next(c: &Connection, front: &Front) -> bool {
     let Front { ip, tcp, timestamps, .. } = front;
-    let (r, seq) = (&c.receive, Seq(tcp.seq.get()));
-    let is_old = (timestamps.value.get().wrapping_sub(r.ts_recent) as i32) < 0;
+    let seq = Seq(tcp.seq.get());
+    let is_old = (timestamps.value.get().wrapping_sub(c.receive.ts_recent) as i32) < 0;
     c.state == State::ESTABLISHED
         && c.marks.has(Marks::TIMESTAMPS)
         && tcp.flags | Flags::PSH == Flags::ACK | Flags::PSH
         && ip.service & ecn::FIELD != ecn::CONGESTION
-        && seq == r.next
-        && Seq(tcp.ack.get()) == c.send.una
-        && u32::from(tcp.window.get()).wrapping_shl(u32::from(c.send.scale)) == c.send.window
+        && seq == c.receive.next
         && !c.send.window_seq.is_after(seq)
         && !is_old
-        && len > 0
-        && u32::from(len) <= c.receive_window()
+}
+
+/// Whether it acknowledges nothing, and moves no window.
+#[inline(always)]
+fn says_what_is_known(c: &Connection, front: &Front) -> bool {
+    Seq(front.tcp.ack.get()) == c.send.una
+        && u32::from(front.tcp.window.get()).wrapping_shl(u32::from(c.send.scale)) == c.send.window
+}
+
+/// Whether it acknowledges something new.
+#[inline(always)]
+fn moves_on(c: &Connection, front: &Front) -> bool {
+    let ack = Seq(front.tcp.ack.get());
+    ack.is_after(c.send.una) && !ack.is_after(c.send.next)
+}
+
+/// Whether its payload goes behind the queue as it is: no hole is to be filled, there is room for all of it, and it is no
+/// sample of the round trip.
+#[inline(always)]
+fn fits(c: &Connection, frames: &Frames, front: &Front, len: u16) -> bool {
+    let r = &c.receive;
+    u32::from(len) <= c.receive_window()
         && (len > SMALL || r.queue.is_empty())
         && r.beyond.is_empty()
         && c.urgent.state == Condition::NONE
         && r.unread < c.receive_buffer()
-        && !tuning::is_sample(c, len, timestamps.echo.get())
-}
-
-/// What the headers say of the peer, though it is nothing new.
-#[inline(always)]
-fn note_headers(c: &mut Connection, sysctls: &Sysctls, front: &Front, len: u16, now: u64) {
-    c.timers.last_received = now;
-    c.send.probes = 0;
-    c.send.window_seq = c.receive.next;
-    delayed_ack::on_segment(c, sysctls, len, front.tcp.flags.has(Flags::PSH), now);
-    if c.receive.acked == c.receive.next {
-        // RFC 7323 4.3: the segment that advances the left edge.
-        c.receive.ts_recent = front.timestamps.value.get();
-        c.receive.ts_recent_at = milliseconds(now);
-    }
+        && !tuning::is_sample(c, len, front.timestamps.echo.get())
+        && !frames.is_exhausted()
 }

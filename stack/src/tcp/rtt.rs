@@ -1,8 +1,6 @@
 //! The round trip and the retransmission timeout: RFC 6298.
 
-use super::connection::Marks;
 use super::recovery::Progress;
-use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::turn::Turn;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -90,7 +88,7 @@ pub(super) fn start(t: &mut Turn<'_>) {
 ///
 /// LINUX: the timeout goes by the oldest segment that the ACK is for, and so by the ACK's own delay too; the algorithm
 /// of congestion control, and the shortest round trip, by the newest.
-pub(super) fn on_ack(t: &mut Turn<'_>, segment: &Segment, p: &Progress) -> Option<u64> {
+pub(super) fn on_ack(t: &mut Turn<'_>, p: &Progress) -> Option<u64> {
     // Karn's rule, RFC 6298 3: nothing that was sent more than once, unless timestamps tell.
     let (oldest, newest) = match p {
         p if p.resent_at == 0 && p.oldest_sent_at != 0 => (p.oldest_sent_at, p.newest_sent_at),
@@ -98,8 +96,9 @@ pub(super) fn on_ack(t: &mut Turn<'_>, segment: &Segment, p: &Progress) -> Optio
     };
     if oldest == 0 {
         if p.resent_at != 0
-            && let Some(elapsed) = by_echo(t, segment, p.resent_at)
+            && let Some(echo) = p.echo
         {
+            let elapsed = by_echo(t, echo, p.resent_at);
             measured(&mut t.c.rtt, elapsed);
             t.c.rtt.backoff = 0;
         }
@@ -128,11 +127,10 @@ fn note_smallest(t: &mut Turn<'_>, nanoseconds: u64) {
 /// An echo from before it was sent again is ambiguous: either the first transmission took as long as it says, or its
 /// ACK was lost and this one answers the second. The round trip is at least the time since the second in both cases,
 /// and that is taken. LINUX takes the longer one, and its timeout grows without bound on a wire that loses ACKs.
-fn by_echo(t: &Turn<'_>, segment: &Segment, resent_at: u64) -> Option<u64> {
-    let timestamps = segment.timestamps.filter(|_| t.c.marks.has(Marks::TIMESTAMPS))?;
-    let age = t.timestamp().wrapping_sub(timestamps.echo);
+fn by_echo(t: &Turn<'_>, echo: u32, resent_at: u64) -> u64 {
+    let age = t.timestamp().wrapping_sub(echo);
     let since_resent = milliseconds(t.now).wrapping_sub(milliseconds(resent_at));
-    Some(u64::from(age.min(since_resent).max(1)) * 1_000_000)
+    u64::from(age.min(since_resent).max(1)) * 1_000_000
 }
 
 /// RFC 6298 2.2 and 2.3.
