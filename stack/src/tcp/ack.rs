@@ -32,6 +32,7 @@ pub(super) fn process(t: &mut Turn<'_>, segment: &Segment) -> bool {
         return true;
     }
     (t.c.send.probes, t.c.probing.soft_error) = (0, 0);
+    t.c.timers.last_received = t.now;
     let known = t.c.tally.delivered;
     let window_moved = update_window(t, segment);
     recovery::take_blocks(t, segment, &mut progress);

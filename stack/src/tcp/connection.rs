@@ -133,6 +133,7 @@ pub(super) struct Timers {
     /// When the oldest outstanding byte was first sent again, or a closed window first probed, or the first SYN sent;
     /// 0 when nothing was.
     pub resending_since: u64,
+    /// The last segment that was acceptable and whose acknowledgement was not an old one.
     pub last_received: u64,
     pub last_sent: u64,
     /// The last challenge ACK, and the last payload of the peer: in milliseconds.

@@ -319,6 +319,7 @@ pub(super) fn begin_transfer(t: &mut Turn<'_>, seq: Seq, acked: Seq, window: u32
     ack::start(t, seq, acked, window);
     t.enter(State::ESTABLISHED);
     t.c.rtt.backoff = 0;
+    t.c.timers.last_received = t.now;
     t.c.timers.resend = 0;
     t.c.timers.resending_since = 0;
     t.c.send.retries = 0;

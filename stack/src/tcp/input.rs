@@ -149,7 +149,6 @@ pub(super) fn deliver(s: &mut Shard, entry: Entry, segment: &Segment, now: u64) 
 pub(super) fn to_connection(s: &mut Shard, h: Handle<Connection>, segment: &Segment, now: u64) {
     let mut begun = turn::begin(s, h, now);
     let Some(t) = &mut begun else { return };
-    t.c.timers.last_received = now;
     t.c.tally.arrived(segment.len, now);
     process(t, segment);
     if !t.c.marks.put(Marks::TOUCHED) {

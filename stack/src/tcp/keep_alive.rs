@@ -2,6 +2,7 @@
 
 use super::connection::Marks;
 use super::timers::SECOND;
+use super::transmit::milliseconds;
 use super::turn::Turn;
 use super::{State, input, patience};
 use crate::wire::Flags;
@@ -22,6 +23,15 @@ fn interval(t: &Turn<'_>) -> u64 {
     u64::from(or_default(t.c.settings.keep_interval, t.head.sysctls.tcp_keepalive_intvl)).max(1) * SECOND
 }
 
+/// How long the peer has said nothing. What is out of the window, or has no ACK, may be a stranger's, who could put the
+/// probes off for ever.
+///
+/// LINUX: keepalive_time_elapsed().
+fn quiet_for(t: &Turn<'_>) -> u64 {
+    let since_data = milliseconds(t.now).wrapping_sub(t.c.timers.data_at);
+    t.now.saturating_sub(t.c.timers.last_received).min(u64::from(since_data) * 1_000_000).min(t.now)
+}
+
 /// SO_KEEPALIVE may have been switched, or its time changed.
 pub(super) fn set(t: &mut Turn<'_>) {
     // Before the handshake is done the timer is that of the SYN+ACK.
@@ -31,7 +41,7 @@ pub(super) fn set(t: &mut Turn<'_>) {
     if t.c.settings.keep_alive == 0 {
         t.c.timers.idle = 0;
     } else if t.c.send.probes == 0 || t.c.timers.idle == 0 {
-        t.c.timers.idle = t.c.timers.last_received.max(1) + idle_time(t);
+        t.c.timers.idle = (t.now - quiet_for(t)).max(1) + idle_time(t);
     }
 }
 
@@ -46,9 +56,9 @@ pub(super) fn due(t: &mut Turn<'_>) {
         t.c.timers.idle = t.now + idle_time(t);
         return;
     }
-    let quiet = t.now.saturating_sub(t.c.timers.last_received);
+    let quiet = quiet_for(t);
     if quiet < idle_time(t) {
-        t.c.timers.idle = t.c.timers.last_received + idle_time(t);
+        t.c.timers.idle = t.now - quiet + idle_time(t);
         return;
     }
     if is_over(t, quiet) {
