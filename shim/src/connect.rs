@@ -14,7 +14,7 @@ use crate::log::{self, Level};
 use crate::signals::{EndedBy, Mark};
 use crate::sockets::{connection, decide, decide_ours, release, undecided_again, with_socket};
 use crate::turn::{errno, now, turn, turn_at};
-use crate::{control, settings, startup};
+use crate::{control, owner, settings, startup};
 
 /// The program's own call, for the kernel.
 fn to_kernel(fd: i32, raw: &Raw) -> Outcome {
@@ -121,7 +121,11 @@ pub(crate) fn begin(
     });
     drop(claim);
     let handle = opened.map_err(Declined::Failed)??;
-    Ok(Place { shard: 0, ipv6: undecided.ipv6, handle })
+    let place = Place { shard: 0, ipv6: undecided.ipv6, handle };
+    if undecided.has_options {
+        owner::carry_over(fd, place);
+    }
+    Ok(place)
 }
 
 /// The keeper steers the port; dropped, it does so until nothing of the region uses the port any more.

@@ -27,6 +27,7 @@ mod listen;
 mod lock;
 mod log;
 mod own;
+mod owner;
 mod passing;
 mod poll;
 mod processes;

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The abstract address, without its leading zero byte.
 pub const ADDRESS: &[u8] = b"shunt";
 /// Raised with every change of the messages.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Wakers whose bells are handed out together: those of a group, which starts at a multiple of this.
 pub const BELLS_AT_ONCE: u32 = 16;
 /// Descriptors in one message at most.
@@ -38,12 +38,14 @@ pub enum Ask {
     Status = 8,
     /// `[force]`: end. Reply: `[programs]` still attached; the keeper ends if there are none or force is 1.
     Stop = 9,
+    /// `[shard, connection]`: somebody is to have SIGURG for it. Reply: a descriptor whose owner (F_SETOWN) gets it.
+    Own = 10,
 }
 
 impl Ask {
     pub fn from_number(n: u32) -> Option<Self> {
         use Ask::*;
-        [Hello, NewWaker, WakerBell, FreeWaker, Claim, Release, Fork, Status, Stop]
+        [Hello, NewWaker, WakerBell, FreeWaker, Claim, Release, Fork, Status, Stop, Own]
             .into_iter()
             .find(|a| *a as u32 == n)
     }

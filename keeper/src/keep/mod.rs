@@ -6,6 +6,7 @@ mod driver;
 mod journal;
 mod network;
 mod options;
+mod owners;
 mod ports;
 mod report;
 mod requests;
@@ -24,6 +25,7 @@ use rustix::io::{Errno, read};
 use rustix::net::{SocketFlags, accept_with};
 use stack::drive::{Bell, Entered, Stack};
 use stack::link::xsk::Xsk;
+use stack::tcp;
 
 use crate::device::Device;
 use crate::ethtool::Unmerged;
@@ -35,6 +37,7 @@ use driver::{Driver, Waits};
 use journal::Journal;
 use network::Network;
 use options::Options;
+use owners::Owners;
 use ports::{Ports, Usage};
 use sessions::{Admission, Id, Session, Sessions};
 use wakers::Wakers;
@@ -60,6 +63,7 @@ pub(crate) struct Keeper {
     wakers: Wakers,
     sessions: Sessions,
     deaths: Deaths,
+    owners: Owners,
     admission: Admission,
     drivers: Vec<Driver>,
     journal: Journal,
@@ -133,6 +137,7 @@ impl Keeper {
             let waits = self.look(now, is_called);
             if is_called || waits.asked {
                 self.resolve_wanted(now);
+                self.signal_owners(now);
             }
             if is_called || waits.asked || self.kick_at.is_some_and(|time| time <= now) {
                 self.kick(now);
@@ -266,6 +271,19 @@ impl Keeper {
             Ok(changed) if changed.is_empty() => {}
             Ok(changed) => self.in_each_shard(now, |network, shard| network.tell_neighbours(shard, &changed)),
             Err(fault) => self.journal.note(fault),
+        }
+    }
+
+    /// Urgent data has come for some connections: their owners hear of it.
+    fn signal_owners(&mut self, now: u64) {
+        for index in 0..self.stack.shard_count() {
+            if !self.owners.has_any_in(index) {
+                continue;
+            }
+            let Some(mut turn) = self.stack.enter(index, now) else { continue };
+            let owed = self.owners.gather_owed(index, |connection| tcp::take_signal(&mut turn, connection));
+            self.has_errand |= self.leave(turn);
+            self.owners.signal(index, &owed);
         }
     }
 

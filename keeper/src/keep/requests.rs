@@ -5,10 +5,12 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{Errno, write};
 use stack::control::{Ask, MOST_DESCRIPTORS, Reply, Report, Request, VERSION};
 use stack::ip::net::Addr;
-use stack::region::LAYOUT_VERSION;
+use stack::region::{Handle, LAYOUT_VERSION};
+use stack::tcp;
 
-use super::Keeper;
+use super::owners::Owned;
 use super::sessions::{Admission, Id, vacant_slot};
+use super::{Keeper, now};
 use crate::channel::{Incoming, answer, next_request};
 use crate::proof::{Held, port_held_by};
 
@@ -105,6 +107,7 @@ impl Keeper {
                 Ok(Granted::numbers([]))
             }
             (Ask::Fork, Some(slot)) => self.fork(slot),
+            (Ask::Own, Some(_)) => self.own(first, second),
         }
     }
 
@@ -211,6 +214,23 @@ impl Keeper {
         let mut granted = Granted::numbers([slot.into(), waker.into()]);
         granted.descriptors.push(child);
         granted.with(bell)
+    }
+
+    fn own(&mut self, shard: u32, connection: u32) -> Result<Granted, Refused> {
+        let mut turn =
+            self.stack.enter(shard, now()).ok_or(Refused(Errno::INVAL, "there is no such shard".into()))?;
+        let handle = Handle::from_raw(connection);
+        let is_there = turn.connections.get(handle).is_some();
+        if is_there {
+            // From now on it counts as owned, so that it is not forgotten before the program says so.
+            tcp::set_owned(&mut turn, handle, true);
+        }
+        self.has_errand |= self.leave(turn);
+        if !is_there {
+            return Err(Refused(Errno::BADF, "there is no such connection".into()));
+        }
+        let bell = self.owners.bell_of(Owned { shard, connection: handle }).map_err(no_descriptors)?;
+        Granted::numbers([]).with(bell)
     }
 
     fn status(&mut self, which: u32) -> Result<Granted, Refused> {

@@ -18,6 +18,7 @@ use super::driver::Driver;
 use super::journal::Journal;
 use super::network::Network;
 use super::options::Options;
+use super::owners::Owners;
 use super::ports::Ports;
 use super::sessions::{Admission, Sessions};
 use super::wakers::Wakers;
@@ -94,6 +95,7 @@ pub(crate) fn begin(setup: &Setup, in_background: bool) -> Result<Begun, Fault> 
         wakers: Wakers::default(),
         sessions: Sessions::default(),
         deaths,
+        owners: Owners::default(),
         admission: Admission::new(&setup.allow_uid),
         journal: Journal::new(!in_background),
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(made("an epoll instance"))?,

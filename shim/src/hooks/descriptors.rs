@@ -5,9 +5,11 @@ use core::sync::atomic::Ordering;
 
 use crate::fds::{self, Entry, Undecided};
 use crate::kernel::{self, Errno, Outcome};
-use crate::{errno, own, sockets, thread, user_memory};
+use crate::{errno, own, owner, sockets, thread, user_memory};
 
 /// Of the kernel's headers; libc's names have no place for it.
+const FIOSETOWN: libc::c_ulong = 0x8901;
+const SIOCSPGRP: libc::c_ulong = 0x8902;
 const SIOCATMARK: libc::c_ulong = 0x8905;
 
 /// What `fd` is to this caller: a child of vfork has only kernel descriptors.
@@ -149,8 +151,10 @@ pub(super) fn change(fd: c_int, command: c_int, argument: usize) -> Outcome {
     // SAFETY: the program's call and pointer, as they are.
     let raw = || unsafe { kernel::call(libc::SYS_fcntl, [fd as usize, command as usize, argument]) };
     match (entry(fd), command) {
-        (Entry::Kernel, _) => raw(),
         (Entry::Own { .. }, _) => Err(Errno::BADF),
+        // As in glibc: a group is a number below zero, which from the kernel itself may look like an error.
+        (_, libc::F_GETOWN) => owner::shown(fd),
+        (Entry::Kernel, _) => raw(),
         (_, libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => duplicate(fd, raw),
         // A listener's shadow never blocks, whatever the program wants of the listener.
         (entry @ Entry::Listener(_), libc::F_GETFL) => {
@@ -161,6 +165,11 @@ pub(super) fn change(fd: c_int, command: c_int, argument: usize) -> Outcome {
             let forced = if let Entry::Listener(_) = entry { libc::O_NONBLOCK as usize } else { 0 };
             let done = kernel::fcntl(fd, command, argument | forced)?;
             sockets::set_nonblocking(entry, argument as c_int & libc::O_NONBLOCK != 0);
+            Ok(done)
+        }
+        (entry, libc::F_SETOWN | owner::F_SETOWN_EX) => {
+            let done = raw()?;
+            owner::changed(fd, entry);
             Ok(done)
         }
         _ => raw(),
@@ -181,6 +190,11 @@ pub(super) fn control(fd: c_int, request: usize, argument: usize) -> Outcome {
     }
     // LINUX: the request is 32 bits wide.
     match (entry, request as u32 as libc::c_ulong) {
+        (Entry::Undecided(_) | Entry::Connection(_), FIOSETOWN | SIOCSPGRP) => {
+            let done = raw()?;
+            owner::changed(fd, entry);
+            Ok(done)
+        }
         (Entry::Kernel | Entry::Undecided(_) | Entry::Epoll { .. }, _) => raw(),
         (_, libc::FIONBIO) => {
             let on = user_memory::read(argument as *const c_int)?;

@@ -82,7 +82,7 @@ pub use state::State;
 pub use sysctl::{Row, Sysctls};
 pub use trace::{Change, Trace};
 pub(crate) use unreachable::{Unreachable, unreachable};
-pub use urgent::{at_mark, read_urgent};
+pub use urgent::{at_mark, read_urgent, set_owned, take_signal};
 
 use crate::Error;
 use crate::ip::net::Addr;

@@ -22,7 +22,9 @@ pub(super) struct Urgent {
     pub state: Condition,
     /// 1 until `sent` is acknowledged.
     pub is_sending: u8,
-    pub pad: [u8; 2],
+    /// 1 while a process or a group of them is to have SIGURG, and while it is owed that.
+    pub has_owner: u8,
+    pub owes_signal: u8,
 }
 
 /// What is known of the urgent byte of the peer.
@@ -69,6 +71,16 @@ pub(super) fn on_pointer(t: &mut Turn<'_>, segment: &Segment) {
     }
     t.c.urgent.mark = mark;
     t.c.urgent.state = Condition::AWAITED;
+    signal(t);
+}
+
+/// LINUX: sk_send_sigurg(): the owner hears of the pointer, though the byte may not be there yet. Whoever drives may have no
+/// right to signal him: the keeper does it.
+fn signal(t: &mut Turn<'_>) {
+    if t.c.urgent.has_owner != 0 {
+        t.c.urgent.owes_signal = 1;
+        *t.keeper = true;
+    }
 }
 
 /// Bytes have come: perhaps the urgent one.
@@ -214,6 +226,21 @@ pub fn read_urgent(
 /// SIOCATMARK.
 pub fn at_mark(s: &Shard, h: Handle<Connection>) -> bool {
     s.connections.get(h).is_some_and(is_at_mark)
+}
+
+/// F_SETOWN and its like: from now on somebody is to have SIGURG, or nobody any more.
+pub fn set_owned(s: &mut Shard, h: Handle<Connection>, owned: bool) {
+    if let Some(c) = s.connections.get_mut(h) {
+        (c.urgent.has_owner, c.urgent.owes_signal) = (owned.into(), 0);
+    }
+}
+
+/// Whether the owner is owed SIGURG, which is taken to be sent then; none if there is no owner any more.
+pub fn take_signal(s: &mut Shard, h: Handle<Connection>) -> Option<bool> {
+    // LINUX: a connection that no program holds has no file, and so no owner.
+    let owned = |c: &&mut Connection| c.urgent.has_owner != 0 && !c.marks.has(Marks::ORPHAN);
+    let c = s.connections.get_mut(h).filter(owned)?;
+    Some(core::mem::take(&mut c.urgent.owes_signal) != 0)
 }
 
 /// What the program has written ends with an urgent byte.

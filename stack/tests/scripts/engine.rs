@@ -221,6 +221,17 @@ impl Engine {
                 tcp::abort(&mut self.shard, h, self.now);
                 Ok("0".into())
             }
+            "own" => {
+                let h = self.open(fd)?.h;
+                tcp::set_owned(&mut self.shard, h, true);
+                Ok("0".into())
+            }
+            "signalled" => {
+                let h = self.open(fd)?.h;
+                let is_owed = tcp::take_signal(&mut self.shard, h) == Some(true);
+                let keeper_knows = std::mem::take(&mut self.shard.after.keeper);
+                Ok(u32::from(is_owed && keeper_knows).to_string())
+            }
             "events" => Ok(event_names(socket::readiness(&self.shard, self.reference(fd)?))),
             "error" => {
                 let socket = self.reference(fd)?;

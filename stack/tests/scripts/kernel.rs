@@ -358,6 +358,14 @@ impl Host for Kernel {
                 // SAFETY: the pointer and the length are those of the structure.
                 answer(unsafe { libc::connect(self.fd(fd)?, &nowhere, 16) }.into())
             }
+            "own" => {
+                block_urgent_signal();
+                // SAFETY: no memory is passed.
+                let us = [F_OWNER_TID, unsafe { libc::gettid() }];
+                // SAFETY: the two numbers live as long as the call.
+                answer(unsafe { libc::fcntl(self.fd(fd)?, F_SETOWN_EX, us.as_ptr()) }.into())
+            }
+            "signalled" => take_urgent_signal().into(),
             "events" => self.events(fd)?,
             "error" => self.socket_error(fd)?,
             name => return Err(format!("no call is named {name}")),
@@ -477,3 +485,30 @@ const OPTIONS: [(&str, i32, i32); 26] = [
     ("SO_REUSEPORT", libc::SOL_SOCKET, libc::SO_REUSEPORT),
     ("SO_OOBINLINE", libc::SOL_SOCKET, libc::SO_OOBINLINE),
 ];
+
+/// Not in the libc crate. Other threads do not block the signal.
+const F_SETOWN_EX: i32 = 15;
+const F_OWNER_TID: i32 = 0;
+
+fn urgent_signal() -> libc::sigset_t {
+    // SAFETY: all bit patterns are values of it, and the calls change it alone.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&mut set, libc::SIGURG);
+        set
+    }
+}
+
+/// So that it waits until it is asked for.
+fn block_urgent_signal() {
+    // SAFETY: the set lives as long as the call.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &urgent_signal(), std::ptr::null_mut()) };
+}
+
+/// 1 if SIGURG came since it was asked for last, else 0.
+fn take_urgent_signal() -> &'static str {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    // SAFETY: the set and the time live as long as the call; nobody wants to know more of the signal.
+    let signal = unsafe { libc::sigtimedwait(&urgent_signal(), std::ptr::null_mut(), &time) };
+    if signal == libc::SIGURG { "1" } else { "0" }
+}
