@@ -61,7 +61,7 @@ void server(void)
     allow();
     int listening = fast_listener(0);
     step("listening");
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 7; i++)
         serve(listening, "hello");
     close(listening);
 }
@@ -104,6 +104,15 @@ void client(void)
     struct iovec pieces[2] = {{.iov_base = (char[]){"fou"}, .iov_len = 3}, {.iov_base = (char[]){"rth"}, .iov_len = 3}};
     struct msghdr message = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = pieces, .msg_iovlen = 2};
     CALL(sendmsg(fd, &message, MSG_FASTOPEN));
+    finish(fd);
+
+    // By sendmmsg(): each of the messages asks to open, which the second one cannot.
+    fd = tcp_socket();
+    struct mmsghdr several[2] = {{.msg_hdr = message}, {.msg_hdr = message}};
+    CALL(sendmmsg(fd, several, 2, MSG_FASTOPEN));
+    say("length %u", several[0].msg_len);
+    CALL(sendmmsg(fd, several, 2, MSG_FASTOPEN));
+    CALL(sendmmsg(fd, several, 0, MSG_FASTOPEN));
     finish(fd);
 
     // connect() that waits for the first bytes.

@@ -88,7 +88,9 @@ fn begin(fd: i32, ipv6: bool, backlog: c_int) -> Result<Place, &'static str> {
             set_blocking(fd);
         }
     })?;
-    Ok(Place { shard: 0, ipv6, handle })
+    let place = Place { shard: 0, ipv6, handle };
+    settings::take_over_keys(fd, place);
+    Ok(place)
 }
 
 /// The listener is there before the port is steered to it.

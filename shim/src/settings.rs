@@ -5,10 +5,12 @@ use core::ffi::c_int;
 
 use stack::socket::{Reuse, Socket};
 use stack::tcp::congestion::Choice;
-use stack::tcp::{Settings, Sysctls};
+use stack::tcp::{self, Settings, Sysctls};
 
+use crate::fds::Place;
 use crate::kernel::{self, Errno};
-use crate::turn::turn;
+use crate::sockets::listener;
+use crate::turn::{turn, turn_at};
 
 /// Not in the libc crate.
 const TCP_FASTOPEN_NO_COOKIE: c_int = 34;
@@ -126,13 +128,31 @@ fn number(fd: i32, level: c_int, name: c_int) -> Result<u32, Errno> {
 
 /// Reads an option that consists of `N` numbers.
 fn option<T: Copy + Default, const N: usize>(fd: i32, level: c_int, name: c_int) -> Result<[T; N], Errno> {
+    option_of_any_length(fd, level, name).map(|(value, _)| value)
+}
+
+/// The same, and how many bytes there were.
+fn option_of_any_length<T: Copy + Default, const N: usize>(
+    fd: i32,
+    level: c_int,
+    name: c_int,
+) -> Result<([T; N], usize), Errno> {
     let mut value = [T::default(); N];
     let mut length = size_of::<[T; N]>() as libc::socklen_t;
     let arguments =
         [fd as usize, level as usize, name as usize, value.as_mut_ptr() as usize, (&raw mut length) as usize];
     // SAFETY: the kernel writes `length` bytes at most; T is an integer.
     unsafe { kernel::call(libc::SYS_getsockopt, arguments) }?;
-    Ok(value)
+    Ok((value, length as usize))
+}
+
+/// Gives the listener the keys of its Fast Open cookies that the shadow has, or else the namespace.
+pub(crate) fn take_over_keys(fd: i32, place: Place) {
+    let keys = option_of_any_length::<u8, 32>(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_KEY);
+    if let Some(keys) = keys.as_ref().ok().and_then(|(bytes, length)| bytes.get(..*length)) {
+        // A listener that has gone needs none.
+        let _ = turn_at(place, |s, _| tcp::set_fast_open_keys(s, listener(place), keys));
+    }
 }
 
 /// The same for a shadow on which nothing was set.

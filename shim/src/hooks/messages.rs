@@ -9,7 +9,7 @@ use crate::turn::now;
 use crate::user_buffers::Buffers;
 use crate::{passing, startup, stream, thread, user_memory};
 
-use super::transfer::{Way, opens_with_data, send_first, transfer, way};
+use super::transfer::{Way, may_open, send_first, transfer, way};
 use crate::fds::Place;
 
 pub(super) unsafe fn recvmsg(fd: c_int, message: *mut libc::msghdr, flags: c_int) -> Outcome {
@@ -148,15 +148,24 @@ pub(super) unsafe fn sendmmsg(
     count: c_uint,
     flags: c_int,
 ) -> Outcome {
-    opens_with_data(fd, flags);
-    transfer!(fd, |place| send_many(place, messages, count, flags), SYS_sendmmsg, [messages, count, flags])
+    if flags & libc::MSG_FASTOPEN != 0 && may_open(fd) {
+        // LINUX: each of them asks to open, so one alone is sent.
+        // SAFETY: as sendmsg(), one by one.
+        return send_many(messages, count, |message| unsafe { sendmsg(fd, message, flags) });
+    }
+    let ours = |place| send_many(messages, count, |message| send(place, message, flags));
+    transfer!(fd, ours, SYS_sendmmsg, [messages, count, flags])
 }
 
-fn send_many(place: Place, messages: *mut libc::mmsghdr, count: c_uint, flags: c_int) -> Outcome {
+fn send_many(
+    messages: *mut libc::mmsghdr,
+    count: c_uint,
+    mut send: impl FnMut(*const libc::msghdr) -> Outcome,
+) -> Outcome {
     let mut done = 0;
     while done < count.min(1024) {
         let message = messages.wrapping_add(done as usize);
-        let sent = send(place, message.cast(), flags).and_then(|sent| set_length(message, sent));
+        let sent = send(message.cast()).and_then(|sent| set_length(message, sent));
         match sent {
             Ok(()) => done += 1,
             Err(error) if done == 0 => return Err(error),

@@ -46,6 +46,12 @@ pub(super) unsafe fn setsockopt(
     {
         decide(fd, entry, Entry::Undecided(Undecided { has_options: true, ..undecided }));
     }
+    if let Entry::Listener(place) = entry
+        && level == libc::IPPROTO_TCP
+        && matches!(name, libc::TCP_FASTOPEN | libc::TCP_FASTOPEN_KEY)
+    {
+        settings::take_over_keys(fd, place);
+    }
     if let Some((place, socket)) = socket_of(entry) {
         // A matter of the moment, of which the shadow remembers a part only.
         let quick_ack = (level, name) == (libc::IPPROTO_TCP, libc::TCP_QUICKACK);

@@ -235,11 +235,7 @@ pub(super) fn send_first(
     }
 }
 
-/// Several messages with MSG_FASTOPEN: the kernel connects, and the socket is its own from then on.
-pub(super) fn opens_with_data(fd: c_int, flags: c_int) {
-    if flags & libc::MSG_FASTOPEN != 0
-        && let undecided @ Entry::Undecided(_) = entry(fd)
-    {
-        crate::sockets::decide(fd, undecided, Entry::Kernel);
-    }
+/// Whether [`send_first`] has a say in it.
+pub(super) fn may_open(fd: c_int) -> bool {
+    matches!(entry(fd), Entry::Undecided(_) | Entry::Connection(_))
 }

@@ -128,6 +128,9 @@ pub struct Listener {
     pub pad_to_word: u32,
     /// When a SYN cookie was last sent, in milliseconds; 0 for never.
     pub flooded_at: u32,
+    /// Those that were early and were reset.
+    pub early_resets: super::fast_open::Resets,
+    pub fast_open_keys: super::fast_open::Keys,
     /// Established connections that nobody has accepted yet.
     pub accept_queue: List,
 }

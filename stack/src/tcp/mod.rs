@@ -72,7 +72,9 @@ pub use connection::Connection;
 pub use delayed_ack::{is_quick_ack, set_quick_ack};
 pub use entries::{Listener, Request, TimeWait, Tuple};
 pub(crate) use expected::{Taken, take as take_expected};
-pub use fast_open::Peers as FastOpenPeers;
+pub use fast_open::{
+    Keys as FastOpenKeys, Peers as FastOpenPeers, Resets as FastOpenResets, set_keys as set_fast_open_keys,
+};
 pub use info::{Info, congestion_info, congestion_name, info};
 pub(crate) use input::{Datagram, receive};
 pub use recover::{belongs_in_table, recover};

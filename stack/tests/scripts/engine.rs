@@ -385,6 +385,14 @@ impl Engine {
             None => return Err(Error::BadDescriptor.into()),
         };
         let args: Vec<&str> = args.iter().map(String::as_str).filter(|a| !a.starts_with("SOL_")).collect();
+        if let (Some("TCP_FASTOPEN_KEY"), Some(&Socket::Listener(l))) =
+            (args.first().copied(), self.sockets.get(&fd))
+        {
+            let words: Result<Vec<u32>, String> = args[1..].iter().map(|word| number(word)).collect();
+            let bytes: Vec<u8> = words?.into_iter().flat_map(u32::to_ne_bytes).collect();
+            tcp::set_fast_open_keys(&mut self.shard, l, &bytes);
+            return Ok("0".into());
+        }
         let (option, values) = (args.first().copied().unwrap_or(""), args.get(1..).unwrap_or(&[]));
         change(&mut settings, &self.shard.head.sysctls, option, values)?;
         match self.sockets.get_mut(&fd) {

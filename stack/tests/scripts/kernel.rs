@@ -457,7 +457,7 @@ fn state_name(number: u8) -> String {
     if number == 12 { "SYN_RECEIVED".into() } else { stack::tcp::State(number).name().into() }
 }
 
-const OPTIONS: [(&str, i32, i32); 26] = [
+const OPTIONS: [(&str, i32, i32); 27] = [
     ("IP_RECVERR", libc::IPPROTO_IP, libc::IP_RECVERR),
     ("IP_MTU_DISCOVER", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
     ("TCP_NODELAY", libc::IPPROTO_TCP, libc::TCP_NODELAY),
@@ -474,6 +474,7 @@ const OPTIONS: [(&str, i32, i32); 26] = [
     ("TCP_WINDOW_CLAMP", libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP),
     ("TCP_NOTSENT_LOWAT", libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT),
     ("TCP_CONGESTION", libc::IPPROTO_TCP, libc::TCP_CONGESTION),
+    ("TCP_FASTOPEN_KEY", libc::IPPROTO_TCP, libc::TCP_FASTOPEN_KEY),
     ("TCP_FASTOPEN", libc::IPPROTO_TCP, libc::TCP_FASTOPEN),
     ("TCP_FASTOPEN_CONNECT", libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
     ("SO_KEEPALIVE", libc::SOL_SOCKET, libc::SO_KEEPALIVE),

@@ -1,13 +1,17 @@
 //! TCP Fast Open (RFC 7413): bytes in the SYN, for peers that have proved to be where they say they are.
 
 mod client;
+mod keys;
 mod peers;
+mod resets;
 mod server;
 
 pub(super) use client::{
     answered, ask, cookie_for_syn, data_for_syn, defers, is_allowed, is_deferred, open_deferred, put_data,
 };
+pub use keys::{Keys, set_keys};
 pub use peers::Peers;
+pub use resets::Resets;
 pub(super) use server::{Verdict, check, confirmed, fit_queue, on_syn, recount, settle, syn_ack_due};
 
 use super::connection::Connection;

@@ -7,9 +7,9 @@ use super::super::receive_queue;
 use super::super::segment::Segment;
 use super::super::turn::{self, Turn};
 use super::super::{
-    Connection, Listener, State, ack, handshake, input, keep_alive, listen, numbers, readiness, rtt, tuning,
+    Connection, Listener, State, ack, handshake, input, keep_alive, listen, readiness, rtt, tuning,
 };
-use super::{ALL_LISTENERS, SERVER, SERVER_WITHOUT_COOKIE, Stage};
+use super::{ALL_LISTENERS, SERVER, SERVER_WITHOUT_COOKIE, Stage, keys};
 use crate::Error;
 use crate::region::Handle;
 use crate::shard::Shard;
@@ -47,11 +47,11 @@ pub(in crate::tcp) fn on_syn(
     if needs_none {
         return take(s, a, segment, None, now);
     }
-    let ours = Cookie::new(&numbers::fast_open_cookie(s, &a.tuple).to_be_bytes());
+    let ours = keys::cookie(s, a.listener, &a.tuple);
     match said.fast_open {
         None => Verdict::Ordinary(None),
         Some(_) if asks => Verdict::Ordinary(ours),
-        cookie if cookie == ours => take(s, a, segment, ours, now),
+        cookie if keys::is_good(s, a.listener, &a.tuple, cookie) => take(s, a, segment, ours, now),
         Some(_) => {
             // "If the cookie is invalid, the server falls back to the regular 3WHS", and gives a good one.
             s.counters.fast_open_passive_failed += 1;
@@ -62,8 +62,9 @@ pub(in crate::tcp) fn on_syn(
 
 /// RFC 7413 5.1: "the server MUST limit the number of pending TFO connection requests".
 fn has_room(s: &mut Shard, listener: Handle<Listener>) -> bool {
-    let Some(l) = s.listeners.get(listener) else { return false };
-    let (most, pending) = (l.settings.fast_open, l.early);
+    let now = s.head.now;
+    let Some(l) = s.listeners.get_mut(listener) else { return false };
+    let (most, pending) = (l.settings.fast_open, l.early.saturating_add(l.early_resets.count(now)));
     s.counters.fast_open_overflows += u64::from(most > 0 && pending >= most);
     pending < most
 }
@@ -156,13 +157,18 @@ pub(in crate::tcp) fn settle(s: &mut Shard, h: Handle<Connection>) {
     if !was_counted || c.state == State::SYN_RECEIVED {
         return;
     }
-    let listener = c.listener;
+    let (listener, now) = (c.listener, s.head.now);
+    // LINUX: one that nobody has accepted yet has a place in the accept queue, which is as good a bound.
+    let is_remembered = c.fast_open == Stage::HELD && c.socket.error == Error::Reset.errno() as u32;
     if c.fast_open == Stage::HELD {
         c.listener = Handle::NONE;
     }
     c.fast_open = Stage::TAKEN;
     if let Some(l) = s.listeners.get_mut(listener) {
         l.early = l.early.saturating_sub(1);
+        if is_remembered {
+            l.early_resets.add(now);
+        }
     }
 }
 
