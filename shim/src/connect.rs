@@ -8,6 +8,7 @@ use stack::tcp::Settings;
 
 use crate::address::Raw;
 use crate::blocking::{Wait, wait};
+use crate::disconnect::disconnect;
 use crate::fds::{Entry, Place, Undecided};
 use crate::kernel::{self, Errno, Outcome};
 use crate::log::{self, Level};
@@ -124,6 +125,8 @@ pub(crate) fn begin(
     let place = Place { shard: 0, ipv6: undecided.ipv6, handle };
     if undecided.has_options {
         owner::carry_over(fd, place);
+        // LINUX: tcp_connect_init(): an error of before is forgotten. By asking, it is.
+        let _ = settings::number(fd, libc::SOL_SOCKET, libc::SO_ERROR);
     }
     Ok(place)
 }
@@ -151,7 +154,7 @@ pub(crate) fn again(fd: i32, entry: Entry, place: Place, raw: &Raw) -> Outcome {
     let family = u16::from_ne_bytes([raw.bytes[0], raw.bytes[1]]);
     if i32::from(family) == libc::AF_UNSPEC {
         // LINUX: disconnects; the socket can be used again.
-        let _ = turn_at(place, |s, now| stack::tcp::abort(s, connection(place), now));
+        disconnect(fd, place);
         forget(fd, entry, undecided);
         return Ok(0);
     }

@@ -14,6 +14,7 @@ mod bells;
 mod blocking;
 mod connect;
 mod control;
+mod disconnect;
 mod environment;
 mod epoll;
 mod errno;

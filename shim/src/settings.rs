@@ -13,7 +13,7 @@ use crate::sockets::listener;
 use crate::turn::{turn, turn_at};
 
 /// Not in the libc crate.
-const TCP_FASTOPEN_NO_COOKIE: c_int = 34;
+pub(crate) const TCP_FASTOPEN_NO_COOKIE: c_int = 34;
 
 /// What a shadow says about how its connection is to behave.
 pub(crate) struct Shadow {
@@ -122,7 +122,7 @@ fn congestion(fd: i32) -> u8 {
     name.and_then(Choice::from_name).map_or(0, |choice| choice.0)
 }
 
-fn number(fd: i32, level: c_int, name: c_int) -> Result<u32, Errno> {
+pub(crate) fn number(fd: i32, level: c_int, name: c_int) -> Result<u32, Errno> {
     option::<i32, 1>(fd, level, name).map(|[value]| value as u32)
 }
 
