@@ -37,7 +37,19 @@ impl List {
     #[inline]
     pub fn push_back(&mut self, links: &mut impl Links, index: u32) {
         let Some(link) = links.link(index) else { return };
-        *link = Link { next: 0, prev: self.last };
+        *link = self.link_behind();
+        self.join(links, index);
+    }
+
+    /// The link of an item that is about to [`join`](List::join).
+    #[inline]
+    pub fn link_behind(&self) -> Link {
+        Link { next: 0, prev: self.last }
+    }
+
+    /// The item, whose link is [`link_behind`](List::link_behind) already, goes behind all others.
+    #[inline]
+    pub fn join(&mut self, links: &mut impl Links, index: u32) {
         match links.link(self.last) {
             Some(last) if self.last != 0 => last.next = index,
             _ => self.first = index,

@@ -4,14 +4,14 @@
 //! What is done here is what the long way does with the same segments; whatever may hold one up, cut it or make it another
 //! than those before it is left to that.
 
-use super::connection::{Connection, Marks};
+use super::connection::Marks;
 use super::output;
 use super::recovery::{self, Phase};
 use super::turn::Turn;
 use super::{State, delayed_ack, ecn, rate, sack, window};
-use crate::region::{FrameId, FrameMeta, Steps, Walked};
+use crate::region::{FrameId, Steps, Walked};
 use crate::wire::options::timestamp_bytes;
-use crate::wire::{Flags, Template, Timestamps};
+use crate::wire::{Flags, SegmentHeaders, Template, Timestamps};
 
 /// Sends what is fresh, as far as it goes this way. False: nothing was sent.
 pub(super) fn send(t: &mut Turn<'_>, steps: &mut Steps) -> bool {
@@ -20,16 +20,15 @@ pub(super) fn send(t: &mut Turn<'_>, steps: &mut Steps) -> bool {
     }
     let full = output::full_segment(t);
     let mut room = t.c.congestion.window.saturating_sub(t.c.in_flight()).min(output::window_room(t));
-    if !t.frames.meta(t.c.send.fresh).is_some_and(|meta| may_go(t.c, meta, full, room)) {
-        return false;
-    }
-    let Some(mut headers) = headers(t) else { return false };
+    let Some(len) = next_len(t, full, room) else { return false };
+    let Some(mut headers) = headers(t, len) else { return false };
     rate::on_start_of_flight(t);
     let mut sent = 0;
-    while let Some(len) = send_next(t, &mut headers, full, room)
-        && steps.take(t.frames.damage())
-    {
-        (sent, room) = (sent + 1, room - len);
+    while let Some(len) = send_next(t, &mut headers, full) {
+        (sent, room) = (sent + 1, room.saturating_sub(len));
+        if next_len(t, full, room).is_none() || !steps.take(t.frames.damage()) {
+            break;
+        }
     }
     t.count_sent(sent);
     t.c.tally.data_out = t.c.tally.data_out.wrapping_add(sent);
@@ -51,29 +50,27 @@ fn is_ordinary(t: &Turn<'_>) -> bool {
         && !sack::is_due(t)
 }
 
-/// The headers of all that is sent now, which acknowledge what has come.
-fn headers(t: &mut Turn<'_>) -> Option<Template> {
+/// The headers of all that is sent now, mostly with a payload of `payload_len`; they acknowledge what has come.
+fn headers(t: &mut Turn<'_>, payload_len: u16) -> Option<Template> {
     let window = window::announce(t);
     let options = timestamp_bytes(Timestamps { value: t.timestamp(), echo: t.c.receive.ts_recent });
     let (flags, service) = ecn::outgoing(t.c, Flags::ACK, true);
     t.acknowledged();
-    Template::of(&t.headers(t.c.send.next, flags, window, service, &options))
+    let headers = t.headers(t.c.send.next, flags, window, service, &options);
+    Template::of(&SegmentHeaders { payload_len, ..headers })
 }
 
-/// Sends the first fresh frame. The length of its payload; None if it may not go, or not this way.
+/// Sends the first fresh frame, which may go. The length of its payload.
 #[inline(always)]
-fn send_next(t: &mut Turn<'_>, headers: &mut Template, full: u32, room: u32) -> Option<u32> {
+fn send_next(t: &mut Turn<'_>, headers: &mut Template, full: u32) -> Option<u32> {
     let frame = t.c.send.fresh;
     let (meta, chunk) = t.frames.meta_and_chunk(frame)?;
-    if !may_go(t.c, meta, full, room) {
-        return None;
-    }
     let (payload, len, next) = (meta.payload, meta.payload_len, FrameId(meta.link.next));
     headers.write(chunk.get_mut(..usize::from(payload))?, meta.seq, next.is_none(), len, meta.sum)?;
     meta.start = payload - Template::LEN as u16;
     meta.len = Template::LEN as u16 + len;
     meta.via = t.c.path.via;
-    (meta.sent_at, meta.transmissions) = (t.now, 1);
+    (meta.sent_at, meta.transmissions, meta.order) = (t.now, 1, t.c.recovery.order.link_behind());
     rate::stamp(&t.c.delivery, meta);
     if next.is_none() {
         meta.flags |= recovery::PUSH;
@@ -89,12 +86,15 @@ fn send_next(t: &mut Turn<'_>, headers: &mut Template, full: u32, room: u32) -> 
     Some(len)
 }
 
-/// Whether the frame was never sent, is a segment as it stands, and neither window nor Nagle has to do with it.
+/// The length of the payload of the first fresh frame, if that is a segment as it stands, and neither window nor Nagle has
+/// to do with it.
 #[inline(always)]
-fn may_go(c: &Connection, meta: &FrameMeta, full: u32, room: u32) -> bool {
+fn next_len(t: &Turn<'_>, full: u32, room: u32) -> Option<u16> {
+    let (c, meta) = (&*t.c, t.frames.meta(t.c.send.fresh)?);
     let len = u32::from(meta.payload_len);
-    meta.transmissions == 0
+    let may_go = meta.transmissions == 0
         && meta.flags & !rate::APP_LIMITED == 0
         && len <= full.min(room)
-        && (len == full || (len > 0 && (meta.link.next != 0 || output::nagle_allows(c))))
+        && (len == full || (len > 0 && (meta.link.next != 0 || output::nagle_allows(c))));
+    if may_go { Some(meta.payload_len) } else { None }
 }

@@ -66,7 +66,8 @@ fn add(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Source) 
     (meta.payload, meta.payload_len) = (HEADROOM, got as u16);
     meta.sum = checksum::sum(into.get(..got).unwrap_or(&[]));
     meta.seq = t.c.send.end.0;
-    t.c.send.queue.push_back(t.frames, frame.0);
+    meta.link = t.c.send.queue.link_behind();
+    t.c.send.queue.join(t.frames, frame.0);
     if t.c.send.fresh.is_none() {
         t.c.send.fresh = frame;
     }

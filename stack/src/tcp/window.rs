@@ -97,6 +97,11 @@ pub(super) fn wants_update(t: &Turn<'_>) -> bool {
         return false;
     }
     let current = t.c.receive_window();
+    let whole = whole(t.c);
+    // Mostly what an empty buffer allows would be too little.
+    if whole < current.saturating_mul(2) {
+        return false;
+    }
     let least = current.saturating_mul(2).max(current.saturating_add(grain(t.c)));
-    whole(t.c) >= least && space(t) >= least
+    whole >= least && space(t) >= least
 }

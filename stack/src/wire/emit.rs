@@ -173,7 +173,7 @@ impl Template {
         let tcp_sum = u64::from(checksum::fold(blank.tcp_sum(TEMPLATE_TCP_LEN)));
         let ip_sum = sum_of(blank.ip(0));
         let mut template = Self { bytes, flags: blank.flags, payload_len: 0, ip_sum, tcp_sum };
-        template.fit(0)?;
+        template.fit(headers.payload_len)?;
         Some(template)
     }
 

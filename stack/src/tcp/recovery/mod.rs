@@ -198,11 +198,12 @@ pub(super) fn on_sent(t: &mut Turn<'_>, frame: FrameId) {
     }
 }
 
-/// As [`on_sent`], of a frame that was never sent before, while nothing is being repaired.
+/// As [`on_sent`], of a frame that was never sent before, while nothing is being repaired. Its place in the order of
+/// sending is in its metadata already.
 #[inline]
 pub(super) fn first_sent(c: &mut Connection, frames: &mut Frames, frame: FrameId, len: u32) {
     c.recovery.pipe = c.recovery.pipe.saturating_add(len);
-    c.recovery.order.push_back(&mut scoreboard::Order(frames), frame.0);
+    c.recovery.order.join(&mut scoreboard::Order(frames), frame.0);
 }
 
 /// The first frame of the queue is acknowledged as a whole; the caller takes it out.
