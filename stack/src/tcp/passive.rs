@@ -14,7 +14,7 @@ use super::{
 use crate::ip::net::Path;
 use crate::region::Handle;
 use crate::shard::{Entry, Shard};
-use crate::wire::options::{Cookie, MAX_WINDOW_SCALE, syn_bytes};
+use crate::wire::options::{Cookie, MAX_WINDOW_SCALE, TIMESTAMPS_LEN, syn_bytes};
 use crate::wire::{Flags, SynOptions, Timestamps};
 
 /// The peer does not scale its windows.
@@ -151,15 +151,34 @@ pub(super) fn complete(
     elapsed: Option<u32>,
     now: u64,
 ) {
+    let is_bare = is_bare(a, segment);
     if let Some(t) = &mut turn::begin(s, connection, now) {
         if let Some(elapsed) = elapsed {
             rtt::measured(&mut t.c.rtt, u64::from(elapsed) * 1_000_000);
         }
         let shift = t.c.send.scale.min(MAX_WINDOW_SCALE);
-        // The segment's own place is a little after this, so that its window counts again.
-        handshake::begin_transfer(t, a.irs, segment.ack, u32::from(segment.window) << shift);
+        // A segment that is looked at once more is a little after this, so that its window counts again.
+        let seq = if is_bare { segment.seq } else { a.irs };
+        handshake::begin_transfer(t, seq, segment.ack, u32::from(segment.window) << shift);
+        if is_bare {
+            t.c.tally.arrived(0, now);
+        }
         t.c.news = 0;
     }
     listen::enqueue(s, a.listener, connection);
-    input::deliver(s, Entry::Connection(connection), segment, now);
+    if is_bare {
+        s.after.recent = connection;
+        turn::settle(s, connection, now);
+    } else {
+        input::deliver(s, Entry::Connection(connection), segment, now);
+    }
+}
+
+/// Whether a final ACK is nothing else, as it mostly is: then all is known of it that the connection could find out.
+fn is_bare(a: &Agreement, segment: &Segment) -> bool {
+    let options = usize::from(segment.options.1);
+    segment.seq == a.irs + 1
+        && segment.flags == Flags::ACK
+        && segment.len == 0
+        && (options == 0 || (options == TIMESTAMPS_LEN && segment.timestamps.is_some()))
 }
