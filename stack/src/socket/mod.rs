@@ -13,7 +13,7 @@ pub use calls::{
 };
 pub use references::{Reference, adopt, by_inode, drop_process, hold, let_go};
 
-use crate::region::{Handle, List};
+use crate::region::{Handle, List, Slab};
 use crate::shard::Shard;
 use crate::tcp::{Connection, Listener};
 use crate::wait::Epoll;
@@ -90,11 +90,18 @@ impl Shard {
     }
 
     pub fn socket_mut(&mut self, socket: SocketRef) -> Option<&mut Socket> {
-        match socket {
+        self.socket_and_references(socket).map(|(socket, _)| socket)
+    }
+
+    /// The same, with those who hold sockets.
+    #[inline]
+    fn socket_and_references(&mut self, socket: SocketRef) -> Option<(&mut Socket, &mut Slab<Reference>)> {
+        let socket = match socket {
             SocketRef::Connection(h) => self.connections.get_mut(h).map(|c| &mut c.socket),
             SocketRef::Listener(h) => self.listeners.get_mut(h).map(|l| &mut l.socket),
             SocketRef::Epoll(h) => self.epolls.get_mut(h).map(|e| &mut e.socket),
-        }
+        };
+        Some((socket?, &mut self.references))
     }
 }
 

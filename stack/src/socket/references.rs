@@ -43,20 +43,18 @@ pub fn hold(s: &mut Shard, socket: SocketRef, process: u16) -> Result<(), Error>
         }
         return Ok(());
     }
-    let Some(mut of_socket) = s.socket(socket).map(|x| x.references) else {
+    let Some((x, references)) = s.socket_and_references(socket) else {
         return Err(Error::BadDescriptor);
     };
-    let Some(handle) = s.references.alloc() else {
+    let Some(handle) = references.alloc() else {
         s.counters.table_full += 1;
         return Err(Error::NoBuffers);
     };
-    if let Some(reference) = s.references.get_mut(handle) {
-        (reference.socket, reference.process, reference.descriptors) = (socket.into(), u32::from(process), 1);
+    if let Some(reference) = references.get_mut(handle) {
+        (reference.socket, reference.process, reference.descriptors) =
+            (socket.into(), u32::from(process), 1);
     }
-    of_socket.push_back(&mut BySocket(&mut s.references), handle.index());
-    if let Some(socket) = s.socket_mut(socket) {
-        socket.references = of_socket;
-    }
+    x.references.push_back(&mut BySocket(references), handle.index());
     if let Some(list) = s.held_by.get_mut(usize::from(process)) {
         list.push_back(&mut ByProcess(&mut s.references), handle.index());
     }
@@ -124,17 +122,14 @@ fn forget(s: &mut Shard, handle: Handle<Reference>, now: u64) -> bool {
         list.remove(&mut ByProcess(&mut s.references), handle.index());
     }
     let socket = reference.socket.decode();
-    let mut last = false;
-    if let Some(mut list) = socket.and_then(|x| s.socket(x)).map(|x| x.references) {
-        list.remove(&mut BySocket(&mut s.references), handle.index());
-        last = list.is_empty();
-        if let Some(x) = socket.and_then(|x| s.socket_mut(x)) {
-            x.references = list;
-        }
+    let (mut last, mut is_watched) = (false, false);
+    if let Some((x, references)) = socket.and_then(|x| s.socket_and_references(x)) {
+        x.references.remove(&mut BySocket(references), handle.index());
+        (last, is_watched) = (x.references.is_empty(), !x.watches.is_empty());
     }
     s.references.free(handle);
     if last {
-        if let Some(socket) = socket {
+        if let Some(socket) = socket.filter(|_| is_watched) {
             wait::forget_socket(s, socket);
         }
         match socket {

@@ -309,8 +309,7 @@ fn challenge(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) {
     reply::send(s, segment, r.iss + 1, r.irs + 1, Flags::ACK, window, options);
 }
 
-fn is_in_window(s: &Shard, h: Handle<Request>, segment: &Segment) -> bool {
-    let Some(r) = s.requests.get(h) else { return false };
+fn is_in_window(s: &Shard, r: &Request, segment: &Segment) -> bool {
     let Some(l) = s.listeners.get(r.listener) else { return false };
     let left = r.irs + 1;
     let right = left + window::initial(&l.settings, &s.head.sysctls);
@@ -339,7 +338,7 @@ pub(super) fn on_segment(s: &mut Shard, h: Handle<Request>, segment: &Segment, n
         s.counters.tcp_no_socket += u64::from(!flags.has(Flags::RST));
         return reply::reset(s, segment);
     }
-    if is_old || !is_in_window(s, h, segment) {
+    if is_old || !is_in_window(s, &r, segment) {
         s.counters.tcp_old_timestamp += u64::from(is_old);
         s.counters.tcp_out_of_window += u64::from(!is_old);
         if !flags.has(Flags::RST) {

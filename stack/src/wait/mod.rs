@@ -108,9 +108,6 @@ impl Links for InReady<'_> {
 /// The last descriptor of `socket` is gone in all processes: nobody watches it any more. A thread that does is woken
 /// to find that out.
 pub fn forget_socket(s: &mut Shard, socket: SocketRef) {
-    if s.socket(socket).is_none_or(|x| x.watches.is_empty()) {
-        return;
-    }
     notify(s, socket, events::IN | events::OUT | events::HUP);
     let mut steps = Steps::over(&s.watches);
     while let Some(first) = s.socket(socket).map(|x| x.watches.first) {
