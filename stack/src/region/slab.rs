@@ -46,11 +46,21 @@ impl<T: FromBytes + IntoBytes> Slab<T> {
 
     /// A zeroed item, or nothing when all are in use.
     pub fn alloc(&mut self) -> Option<Handle<T>> {
+        self.take(T::zero)
+    }
+
+    /// Takes the item in; nothing when all places are in use.
+    pub fn insert(&mut self, item: T) -> Option<Handle<T>> {
+        self.take(|place| *place = item)
+    }
+
+    #[inline]
+    fn take(&mut self, fill: impl FnOnce(&mut T)) -> Option<Handle<T>> {
         let index = self.take_free().or_else(|| self.take_fresh())?;
         let tag = self.tags.get_mut(index as usize)?;
         *tag |= USED;
         let generation = *tag & !USED;
-        self.items.get_mut(index as usize)?.zero();
+        fill(self.items.get_mut(index as usize)?);
         Some(Handle::new(index, generation))
     }
 

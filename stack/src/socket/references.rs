@@ -46,14 +46,13 @@ pub fn hold(s: &mut Shard, socket: SocketRef, process: u16) -> Result<(), Error>
     let Some((x, references)) = s.socket_and_references(socket) else {
         return Err(Error::BadDescriptor);
     };
-    let Some(handle) = references.alloc() else {
+    let holder = process.into();
+    let reference =
+        Reference { socket: socket.into(), process: holder, descriptors: 1, ..Reference::default() };
+    let Some(handle) = references.insert(reference) else {
         s.counters.table_full += 1;
         return Err(Error::NoBuffers);
     };
-    if let Some(reference) = references.get_mut(handle) {
-        (reference.socket, reference.process, reference.descriptors) =
-            (socket.into(), u32::from(process), 1);
-    }
     x.references.push_back(&mut BySocket(references), handle.index());
     if let Some(list) = s.held_by.get_mut(usize::from(process)) {
         list.push_back(&mut ByProcess(&mut s.references), handle.index());

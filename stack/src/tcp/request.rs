@@ -67,10 +67,8 @@ pub(super) fn on_syn(
 
 /// Makes the entry, and answers.
 fn begin(s: &mut Shard, a: &Agreement, cookie: Option<Cookie>, now: u64) {
-    let Some(h) = s.requests.alloc() else { return };
     let interval = s.head.sysctls.tcp_invalid_ratelimit;
-    let Some(r) = s.requests.get_mut(h) else { return };
-    *r = Request {
+    let request = Request {
         head: EntryHead::new(a.tuple),
         listener: a.listener,
         iss: a.iss,
@@ -87,6 +85,7 @@ fn begin(s: &mut Shard, a: &Agreement, cookie: Option<Cookie>, now: u64) {
         timeouts: 0,
         pad: 0,
     };
+    let Some(h) = s.requests.insert(request) else { return };
     turn::enter_table(s, Entry::Request(h));
     if let Some(l) = s.listeners.get_mut(a.listener) {
         l.half_open += 1;

@@ -20,20 +20,13 @@ const NUMBERS_APART: u32 = 65_537;
 /// for one it is simply over.
 pub(super) fn enter(s: &mut Shard, h: Handle<Connection>, now: u64) {
     let Some(c) = s.connections.get(h).filter(|c| c.marks.has(Marks::IN_TABLE)) else { return };
-    let has_room = s.time_waits.in_use() < s.head.sysctls.tcp_max_tw_buckets;
-    let Some(entry) = has_room.then(|| s.time_waits.alloc()).flatten() else {
-        s.counters.time_wait_overflows += 1;
-        s.head.trace.note(c.head.tuple, c.state, State::CLOSED, now);
-        return;
-    };
     let lasts = match c.state {
         State::FIN_WAIT_2 => c.timers.idle.saturating_sub(now).max(rtt::timeout(&c.rtt) * 7 / 2),
         _ => TIME_WAIT,
     };
     let deadline = now + lasts;
-    let Some(t) = s.time_waits.get_mut(entry) else { return };
     let interval = s.head.sysctls.tcp_invalid_ratelimit;
-    *t = TimeWait {
+    let remains = TimeWait {
         head: EntryHead::new(c.head.tuple),
         send_next: c.send.next,
         receive_next: c.receive.next,
@@ -46,6 +39,12 @@ pub(super) fn enter(s: &mut Shard, h: Handle<Connection>, now: u64) {
         state: c.state,
         edge: c.receive.edge,
         since: milliseconds(now),
+    };
+    let has_room = s.time_waits.in_use() < s.head.sysctls.tcp_max_tw_buckets;
+    let Some(entry) = has_room.then(|| s.time_waits.insert(remains)).flatten() else {
+        s.counters.time_wait_overflows += 1;
+        s.head.trace.note(c.head.tuple, c.state, State::CLOSED, now);
+        return;
     };
     turn::give_place(s, Entry::Connection(h), Entry::TimeWait(entry));
     s.arm(Entry::TimeWait(entry), deadline);
