@@ -1,7 +1,8 @@
 //! Tail loss probes (RFC 8985 7): when the last segments of a flight are lost, nothing comes back that could tell. So
 //! after two round trips of silence one segment more is sent, whose acknowledgement tells what is missing.
 
-use super::{Facts, Phase, Progress, reduction, resend, scoreboard, states, timer};
+use super::scoreboard::{self, SACKED};
+use super::{Facts, Phase, Progress, reduction, resend, states, timer};
 use crate::region::FrameId;
 use crate::tcp::connection::Marks;
 use crate::tcp::turn::Turn;
@@ -38,7 +39,8 @@ fn wait(t: &Turn<'_>) -> u64 {
         return rtt::INITIAL_TIMEOUT;
     }
     let twice = u64::from(t.c.rtt.smoothed / 4) * 1000;
-    let is_alone = t.c.recovery.order.len + t.c.recovery.sacked + t.c.recovery.waiting == 1;
+    let r = &t.c.recovery;
+    let is_alone = r.order.len.wrapping_add(r.sacked).wrapping_add(r.waiting) == 1;
     twice + if is_alone { u64::from(t.head.sysctls.tcp_rto_min_us) * 1000 } else { LEAST_MARGIN }
 }
 
@@ -59,7 +61,9 @@ fn probe(t: &mut Turn<'_>) -> bool {
     if output::send_probe(t) {
         return true;
     }
-    let Some(last) = last_sent(t) else { return false };
+    // What the peer has named has come through: nothing of the tail is lost.
+    let is_missing = |last: &FrameId| t.frames.meta(*last).is_some_and(|m| m.flags & SACKED == 0);
+    let Some(last) = last_sent(t).filter(is_missing) else { return false };
     t.c.recovery.facts.set(Facts::PROBE_REPEATS);
     resend::resend(t, last)
 }
