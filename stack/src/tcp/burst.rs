@@ -67,8 +67,8 @@ fn send_next(t: &mut Turn<'_>, headers: &mut Template, full: u32) -> Option<u32>
     let (meta, chunk) = t.frames.meta_and_chunk(frame)?;
     let (payload, len, next) = (meta.payload, meta.payload_len, FrameId(meta.link.next));
     headers.write(chunk.get_mut(..usize::from(payload))?, meta.seq, next.is_none(), len, meta.sum)?;
-    meta.start = payload - Template::LEN as u16;
-    meta.len = Template::LEN as u16 + len;
+    meta.start = payload.wrapping_sub(Template::LEN as u16);
+    meta.len = len.wrapping_add(Template::LEN as u16);
     meta.via = t.c.path.via;
     (meta.sent_at, meta.transmissions, meta.order) = (t.now, 1, t.c.recovery.order.link_behind());
     rate::stamp(&t.c.delivery, meta);

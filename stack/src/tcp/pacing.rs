@@ -53,7 +53,7 @@ fn by_window(c: &Connection, sysctls: &Sysctls) -> u64 {
     let in_slow_start = window < c.congestion.threshold / 2;
     let percent = if in_slow_start { sysctls.tcp_pacing_ss_ratio } else { sysctls.tcp_pacing_ca_ratio };
     let round_trip = u64::from(c.rtt.smoothed / 8).max(1);
-    u64::from(window) * 1_000_000 / round_trip * u64::from(percent) / 100
+    (u64::from(window) * 1_000_000 / round_trip).saturating_mul(u64::from(percent)) / 100
 }
 
 /// Bytes a second for those who ask: the rate of the schedule, or what it would be if there was one.

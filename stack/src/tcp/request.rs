@@ -88,8 +88,8 @@ fn begin(s: &mut Shard, a: &Agreement, cookie: Option<Cookie>, now: u64) {
     let Some(h) = s.requests.insert(request) else { return };
     turn::enter_table(s, Entry::Request(h));
     if let Some(l) = s.listeners.get_mut(a.listener) {
-        l.half_open += 1;
-        l.young += 1;
+        l.half_open = l.half_open.saturating_add(1);
+        l.young = l.young.saturating_add(1);
     }
     answer(s, h, a, cookie, now);
 }

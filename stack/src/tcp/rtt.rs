@@ -66,7 +66,7 @@ fn largest(rtt: &RoundTrip) -> u32 {
 
 /// RFC 6298 5.5: "RTO <- RTO * 2".
 pub(super) fn back_off(rtt: &mut RoundTrip) {
-    rtt.backoff = (rtt.backoff + 1).min(LARGEST_BACKOFF);
+    rtt.backoff = rtt.backoff.saturating_add(1).min(LARGEST_BACKOFF);
 }
 
 /// The handshake is done: the namespace's limits, and what the handshake took as the shortest round trip so far, to the
@@ -141,8 +141,8 @@ pub(super) fn measured(rtt: &mut RoundTrip, nanoseconds: u64) {
         rtt.variation = sample * 2;
     } else {
         let error = sample.abs_diff(rtt.smoothed / 8);
-        rtt.variation = rtt.variation - rtt.variation / 4 + error;
-        rtt.smoothed = rtt.smoothed - rtt.smoothed / 8 + sample;
+        rtt.variation = (rtt.variation - rtt.variation / 4).saturating_add(error);
+        rtt.smoothed = (rtt.smoothed - rtt.smoothed / 8).saturating_add(sample);
     }
     // LINUX: the minimum is one of the variation, not of the sum.
     let margin = rtt.variation.max(u32::from(rtt.least) * 1000);

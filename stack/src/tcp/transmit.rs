@@ -188,7 +188,7 @@ impl Turn<'_> {
         let Some((meta, chunk)) = self.frames.meta_and_chunk(frame) else { return };
         let header_len = headers.byte_len() as u16;
         meta.start = meta.payload.saturating_sub(header_len);
-        meta.len = header_len + payload_len;
+        meta.len = payload_len.wrapping_add(header_len);
         meta.via = via;
         let Some(room) = chunk.get_mut(..usize::from(meta.payload)) else { return };
         if headers.write(room).is_none() {

@@ -94,5 +94,5 @@ fn revert_back_off(t: &mut Turn<'_>, seq: Seq) {
     let head = t.frames.meta(FrameId(t.c.send.queue.first));
     let sent_at = head.map_or(t.c.timers.last_sent, |m| m.sent_at);
     // "If this has already elapsed, retransmit at once."
-    t.c.timers.resend = (sent_at + rtt::timeout(&t.c.rtt)).max(t.now);
+    t.c.timers.resend = sent_at.saturating_add(rtt::timeout(&t.c.rtt)).max(t.now);
 }

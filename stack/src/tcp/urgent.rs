@@ -134,7 +134,7 @@ pub(super) fn read(
 ) -> Option<(usize, bool)> {
     let hidden = u32::from(hides_next(c));
     if peek {
-        let readable = if hidden > 0 { c.receive.unread - hidden } else { readable(c) };
+        let readable = if hidden > 0 { c.receive.unread.saturating_sub(hidden) } else { readable(c) };
         let mut to = UpTo(to, readable as usize);
         return (readable > 0).then(|| receive_queue::peek(c, frames, &mut to, hidden as usize));
     }

@@ -87,7 +87,8 @@ fn avoid_congestion(window: &mut u32, cubic: &mut Cubic, m: &Moment, now: u32, a
     // "segments_acked / cwnd", times alpha: what Reno would grow by.
     let (numerator, denominator) = if epoch.estimate < epoch.prior { ALPHA } else { (1, 1) };
     let divisor = u64::from(*window).max(1);
-    let credit = cubic.estimate_remainder + u64::from(acked) * u64::from(m.mss) * numerator / denominator;
+    let credit = (u64::from(acked) * u64::from(m.mss) * numerator / denominator)
+        .saturating_add(cubic.estimate_remainder);
     epoch.estimate = epoch.estimate.saturating_add((credit / divisor).min(u64::from(u32::MAX)) as u32);
     cubic.estimate_remainder = credit % divisor;
     // 4.3: "if W_cubic(t) is less than W_est(t), then CUBIC is in the Reno-friendly region".
@@ -100,7 +101,7 @@ fn avoid_congestion(window: &mut u32, cubic: &mut Cubic, m: &Moment, now: u32, a
     let most = window.saturating_add(*window / 2);
     let target = epoch.window_at(ahead, m.mss).clamp(*window, most);
     // "cwnd must be incremented by (target - cwnd) / cwnd for each received new ACK", here in bytes.
-    let credit = cubic.remainder + u64::from(target - *window) * u64::from(acked);
+    let credit = (u64::from(target - *window) * u64::from(acked)).saturating_add(cubic.remainder);
     *window = window.saturating_add((credit / divisor) as u32);
     cubic.remainder = credit % divisor;
 }

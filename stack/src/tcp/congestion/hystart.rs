@@ -71,7 +71,7 @@ impl HyStart {
         }
         // "If the transition into CSS happens in the middle of a round, that partial round counts towards the limit of
         // CSS_ROUNDS rounds."
-        if self.conservative_rounds == CONSERVATIVE_ROUNDS {
+        if self.conservative_rounds >= CONSERVATIVE_ROUNDS {
             return Pace::Over;
         }
         self.conservative_rounds += 1;

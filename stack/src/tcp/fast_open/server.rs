@@ -82,7 +82,7 @@ fn take(s: &mut Shard, a: &Agreement, segment: &Segment, cookie: Option<Cookie>,
         begin(&mut t, a, segment);
     }
     if let Some(l) = s.listeners.get_mut(a.listener) {
-        l.early += 1;
+        l.early = l.early.saturating_add(1);
     }
     listen::enqueue(s, a.listener, connection);
     // Sends the SYN+ACK.
@@ -185,7 +185,7 @@ pub(in crate::tcp) fn recount(s: &mut Shard) {
             continue;
         };
         if let Some(l) = s.listeners.get_mut(listener) {
-            l.early += 1;
+            l.early = l.early.saturating_add(1);
         }
     }
 }

@@ -14,7 +14,7 @@ const THIN_SEGMENTS: u32 = 4;
 /// When the retransmission timeout of what is outstanding ends: RFC 6298 5, from the last transmission of the oldest.
 pub(super) fn timeout_at(t: &Turn<'_>) -> u64 {
     let sent_at = t.frames.meta(FrameId(t.c.send.queue.first)).map_or(t.now, |m| m.sent_at);
-    sent_at + rtt::timeout(&t.c.rtt)
+    sent_at.saturating_add(rtt::timeout(&t.c.rtt))
 }
 
 /// RFC 6298 5.3: "restart the retransmission timer so that it will expire after RTO seconds".

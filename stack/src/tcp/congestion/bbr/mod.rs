@@ -220,7 +220,7 @@ impl Bbr {
     /// 4.3.4: the phases of PROBE_BW.
     fn update_phase(&mut self, m: &Moment, report: &Report) {
         if self.mode == Mode::PROBE_BW && self.phase_is_over(m, report) {
-            self.phase = (self.phase + 1) % CYCLE.len() as u8;
+            self.phase = self.phase.wrapping_add(1) % CYCLE.len() as u8;
             self.phase_at = microseconds(m.now);
         }
     }
@@ -246,7 +246,7 @@ impl Bbr {
             if bandwidth >= self.full_bandwidth.saturating_add(self.full_bandwidth / 4) {
                 (self.full_bandwidth, self.full_rounds) = (bandwidth, 0);
             } else {
-                self.full_rounds += 1;
+                self.full_rounds = self.full_rounds.saturating_add(1);
             }
         }
         if self.mode == Mode::STARTUP && self.pipe_was_full() {
