@@ -86,6 +86,13 @@ no_file_is_too_long() {
         xargs -0 wc -l | awk '$2 != "total" && $1 > 800 { print $2 " has " $1 " lines, 800 is the limit"; bad = 1 } END { exit bad }'
 }
 
+# Links and counts of the region may have been written over: region::walk follows them, and nothing else does.
+walks_are_bounded() {
+    local tables='(frames|meta|slab|entries|watches|references|listeners|connections|requests|time_waits)'
+    ! grep -rnE --include='*.rs' -e "while let Some\\(.* = .*$tables\\.(meta|meta_mut|item_mut|item_at|head)\\(" \
+        -e 'for _ in 0\.\.=?.*\.(len|capacity\(\)|total\(\)|high_water\(\)) \{' stack/src
+}
+
 # Building needs no clang, since the objects are checked in: here they are made again and compared.
 bpf_objects_are_of_their_sources() { scripts/bpf.sh --check; }
 
@@ -125,8 +132,10 @@ count() { run count 300 scripts/count.sh --check; }
 structure() {
     local check
     export root_dir log_dir release_dir rig
-    export -f imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long bpf_objects_are_of_their_sources
-    for check in imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long bpf_objects_are_of_their_sources; do
+    export -f imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long walks_are_bounded \
+        bpf_objects_are_of_their_sources
+    for check in imports_none_of_its_exports protocol_forbids_unsafe no_file_is_too_long walks_are_bounded \
+        bpf_objects_are_of_their_sources; do
         run "structure-$check" 60 bash -euo pipefail -c "$check"
     done
 }

@@ -20,4 +20,7 @@ pub mod tcp;
 pub mod wait;
 pub mod wire;
 
+#[cfg(test)]
+mod damaged;
+
 pub use error::Error;

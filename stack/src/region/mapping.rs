@@ -169,6 +169,17 @@ impl Region {
         }
     }
 
+    /// What another process may write over in the first shard: its tables, word by word. Nobody may have a reference into
+    /// the shard while he writes.
+    #[cfg(test)]
+    pub(crate) fn words(&self) -> &[core::sync::atomic::AtomicU32] {
+        let words = self.places.shard_bytes / size_of::<u32>();
+        // SAFETY: within the mapping, aligned to a page, and every word is a valid atomic; the lifetime is that of `self`.
+        unsafe {
+            core::slice::from_raw_parts(self.mapping.base.add(self.places.first_shard).cast().as_ptr(), words)
+        }
+    }
+
     pub fn bytes(&self) -> usize {
         self.mapping.len
     }

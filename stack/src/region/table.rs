@@ -30,6 +30,8 @@ impl<T: FromBytes + IntoBytes> Table<T> {
 impl<T> Deref for Table<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
+        #[cfg(test)]
+        fuse::burn();
         // SAFETY: `new` was promised `len` valid values; every bit pattern is one.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
@@ -37,6 +39,8 @@ impl<T> Deref for Table<T> {
 
 impl<T> DerefMut for Table<T> {
     fn deref_mut(&mut self) -> &mut [T] {
+        #[cfg(test)]
+        fuse::burn();
         // SAFETY: as above, and `&mut self` makes this the process's only reference.
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
@@ -69,5 +73,26 @@ impl<T> DerefMut for One<T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as above, and `&mut self` makes this the process's only reference.
         unsafe { self.0.start.as_mut() }
+    }
+}
+
+/// How often a thread may yet look at tables: in tests, that tell so whether something ends, without a clock.
+#[cfg(test)]
+pub(crate) mod fuse {
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
+    }
+
+    /// Lets the thread look so often, and no more.
+    pub(crate) fn set(looks: u64) {
+        LEFT.set(looks);
+    }
+
+    pub(super) fn burn() {
+        let left = LEFT.get();
+        assert!(left > 0, "this does not end");
+        LEFT.set(left - 1);
     }
 }
