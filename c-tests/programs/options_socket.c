@@ -24,6 +24,11 @@ static void walk(int fd)
     SET(SO_RCVBUF, -1);
     SET(SO_RCVBUF, 1 << 30);
     SET(SO_SNDBUF, 1 << 30);
+    // Beyond what is allowed to others, with the right to it.
+    int large = 100 << 20;
+    CALL(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large));
+    CALL(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &large, sizeof large));
+    say("%d %d", get_option(fd, SOL_SOCKET, SO_SNDBUF), get_option(fd, SOL_SOCKET, SO_RCVBUF));
     SET(SO_PRIORITY, 3);
     SET(SO_PRIORITY, 0);
     SET(SO_RCVLOWAT, 5);

@@ -184,7 +184,13 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
         into.max_pacing_rate = pacing_rate(fd);
         return true;
     }
-    let Ok(value) = number(fd, level, name) else { return false };
+    // LINUX: what was forced is asked for by the other name.
+    let asked_as = match (level, name) {
+        (libc::SOL_SOCKET, libc::SO_SNDBUFFORCE) => libc::SO_SNDBUF,
+        (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE) => libc::SO_RCVBUF,
+        _ => name,
+    };
+    let Ok(value) = number(fd, level, asked_as) else { return false };
     let on = u8::from(value != 0);
     match (level, name) {
         (libc::IPPROTO_TCP, libc::TCP_NODELAY) => into.no_delay = on,
@@ -221,10 +227,13 @@ pub(crate) fn read_back(fd: i32, level: c_int, name: c_int, into: &mut Settings)
     true
 }
 
-/// What SO_SNDBUF (or SO_RCVBUF) may ask for here, which may be less than in the kernel.
-pub(crate) fn largest_buffer(name: c_int) -> u32 {
-    let sysctls = turn(0, |s, _| s.head.sysctls).unwrap_or_default();
-    if name == libc::SO_SNDBUF { sysctls.wmem_max } else { sysctls.rmem_max }
+/// What SO_SNDBUF (or SO_RCVBUF) may ask for here, if that is not what the kernel bounds it by anyway.
+pub(crate) fn largest_buffer(name: c_int) -> Option<u32> {
+    let most = |sysctls: Sysctls| {
+        if name == libc::SO_SNDBUF { sysctls.wmem_max } else { sysctls.rmem_max }
+    };
+    let (ours, namespace) = turn(0, |s, _| (most(s.head.sysctls), most(s.head.namespace))).ok()?;
+    (ours != namespace).then_some(ours)
 }
 
 /// SO_SNDBUF (or SO_RCVBUF) asks for so much.

@@ -30,7 +30,7 @@ pub(super) unsafe fn setsockopt(
         return Err(Errno::BADF);
     }
     let size = if entry == Entry::Kernel { None } else { buffer_size(level, name, value, length) };
-    let bounded = size.map(|asked| asked.min(settings::largest_buffer(name)));
+    let bounded = size.map(|(asked, most)| asked.min(most));
     let passed_on = bounded.as_ref().map_or(value, |bounded| (&raw const *bounded).cast());
     let arguments = [fd as usize, level as usize, name as usize, passed_on as usize, length as usize];
     // SAFETY: the program's own call, or a number of ours for four bytes.
@@ -68,7 +68,7 @@ pub(super) unsafe fn setsockopt(
             if let Some(settings) = &mut settings
                 && settings::read_back(fd, level, name, settings)
             {
-                if let Some(asked) = size {
+                if let Some((asked, _)) = size {
                     // The shadow has no more than the namespace allows.
                     settings::resize(settings, name, asked, &s.head.sysctls);
                 }
@@ -82,10 +82,20 @@ pub(super) unsafe fn setsockopt(
     Ok(done)
 }
 
-/// What SO_SNDBUF or SO_RCVBUF asks for: a number of four bytes, of which a negative one counts as large.
-fn buffer_size(level: c_int, name: c_int, value: *const c_void, length: libc::socklen_t) -> Option<u32> {
+/// What SO_SNDBUF or SO_RCVBUF asks for, and may ask for, where that is ours to say: four bytes, of which a negative number
+/// counts as large.
+fn buffer_size(
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    length: libc::socklen_t,
+) -> Option<(u32, u32)> {
     let asks = level == libc::SOL_SOCKET && matches!(name, libc::SO_SNDBUF | libc::SO_RCVBUF);
-    if asks && length as usize == size_of::<u32>() { user_memory::read(value.cast()).ok() } else { None }
+    if !asks || length as usize != size_of::<u32>() {
+        return None;
+    }
+    let most = settings::largest_buffer(name)?;
+    user_memory::read(value.cast()).ok().map(|asked| (asked, most))
 }
 
 /// The algorithm that the program names, if the stack has it.
