@@ -53,7 +53,8 @@ fn send(t: &mut Turn<'_>) {
     let (before, was_idle) = (t.c.send.next, !t.c.has_outstanding());
     let is_held = path_mtu::probe(t) == path_mtu::Verdict::Wait;
     let mut stop = if is_held { Stop::Partial } else { Stop::Done };
-    let mut steps = Steps::over(t.frames);
+    // One for each frame, and one for each time that several go or one is cut.
+    let mut steps = Steps::of(t.frames.most().saturating_mul(2));
     while !is_held
         && let Some(frame) = t.c.send.fresh.some()
         && steps.take(t.frames.damage())
