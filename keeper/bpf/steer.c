@@ -1,40 +1,9 @@
 // Which packets the stack gets. Everything passes to the kernel, except TCP over IPv4 whose destination is ours, and
 // ICMP errors about such a flow. Only the keeper writes the tables.
 //
-// Needs no header but its own: what is checked in as steer.o depends on this file and on clang alone (see scripts/bpf.sh).
+// What is checked in as steer.o depends on this file, on xdp.h and on clang alone (see scripts/bpf.sh).
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-
-#define SEC(name) __attribute__((section(name), used))
-#define __uint(name, value) int(*name)[value]
-#define __type(name, value) typeof(value) *name
-#define big16(value) ((u16)(((value) & 0xff) << 8 | (value) >> 8))
-
-enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_XSK = 17 };
-enum { XDP_PASS = 2 };
-
-static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
-static long (*const redirect_map)(void *map, u64 key, u64 if_missing) = (void *)51;
-
-struct xdp_md {
-    u32 data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex;
-};
-
-struct ethernet {
-    u8 destination[6], source[6];
-    u16 type;
-};
-
-struct ipv4 {
-    u8 version_and_words, tos;
-    u16 length, id, fragment;
-    u8 ttl, protocol;
-    u16 checksum;
-    u32 source, destination;
-};
+#include "xdp.h"
 
 struct ports {
     u16 source, destination;
@@ -46,7 +15,7 @@ struct icmp {
     u32 rest;
 };
 
-enum { IPV4 = 0x0800, TCP = 6, ICMP = 1, FRAGMENT_BITS = 0x3fff };
+enum { FRAGMENT_BITS = 0x3fff };
 enum { UNREACHABLE = 3, TIME_EXCEEDED = 11, BAD_PARAMETER = 12 };
 
 // The XSK of each RX queue.
