@@ -138,7 +138,7 @@ row_floor() {
     while IFS='|' read -r mode options server_cpu client_cpu; do
         taskset -c "$server_cpu" ip netns exec "$rig-a" "$bench_bin/floor" echo "$device" $options >"$scratch/server.log" 2>&1 &
         serving=$!
-        await_ready || { cat "$scratch/server.log" >&2; stop_serving; return 1; }
+        await_ready "$scratch/server.log" "$serving" 5 || { cat "$scratch/server.log" >&2; stop_serving; return 1; }
         timeout --foreground 40 taskset -c "$client_cpu" ip netns exec "$rig-b" \
             "$bench_bin/floor" ping "$device" "$mac" $options --seconds "$seconds" >"$scratch/client.log" || { stop_serving; return 1; }
         stop_serving
@@ -148,15 +148,6 @@ row_floor() {
 ping-pong, call spins||0|1
 ping-pong, asleep, two cores|--sleep|0|1
 ping-pong, asleep, one core|--sleep|0|0'
-}
-await_ready() {
-    local tries
-    for ((tries = 0; tries < 100; tries++)); do
-        ! grep -q ready "$scratch/server.log" || return 0
-        kill -0 "$serving" 2>/dev/null || return 1
-        sleep 0.05
-    done
-    return 1
 }
 
 # ---------------------------------------------------------------------------------------------------------------------

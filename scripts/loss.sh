@@ -104,7 +104,7 @@ transfer() {
     ip netns exec "$(rig_of "$variant")-m" "$release_dir/impair" to-a to-b --seed "$seed" --loss "$loss" --rtt "$round_trip" \
         --rate "$rate" --queue "$(queue_of "$round_trip")" $wire >"$scratch/relay.log" 2>&1 &
     relay=$!
-    await_relay "$relay" || { cat "$scratch/relay.log" >&2; return 1; }
+    await_ready "$scratch/relay.log" "$relay" 4 || { cat "$scratch/relay.log" >&2; return 1; }
     place "$variant" a balanced
     "${first[@]}" "${placed[@]}" "$release_dir/transfer" receive "$port" "$seed" $limit >"$scratch/server.log" 2>&1 </dev/null &
     serving=$!
@@ -124,16 +124,6 @@ transfer() {
     [ $status = 0 ] && note "$@" && return
     say "FAILED: $variant, loss $loss %, $round_trip ms, seed $seed"
     tail -n 5 "$scratch"/{server,client,relay}.log "$scratch/client.err" >&2
-    return 1
-}
-
-await_relay() {
-    local tries
-    for ((tries = 0; tries < 200; tries++)); do
-        ! grep -qs ready "$scratch/relay.log" || return 0
-        kill -0 "$1" 2>/dev/null || return 1
-        sleep 0.02
-    done
     return 1
 }
 

@@ -32,6 +32,17 @@ trap run_undo_steps EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
+# await_ready LOG PID SECONDS: until the process has written `ready` to its log; fails when it ends or the time does.
+await_ready() {
+    local tries
+    for ((tries = 0; tries < $3 * 20; tries++)); do
+        ! grep -qs ready "$1" || return 0
+        kill -0 "$2" 2>/dev/null || return 1
+        sleep 0.05
+    done
+    return 1
+}
+
 # end PID...: asks each to end, waits up to two seconds, then insists.
 end() {
     local pid tries
