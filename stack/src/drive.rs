@@ -109,6 +109,7 @@ impl Stack {
         // Who waited for the lock read the clock before those who held it: time does not go back in a shard.
         let now = shard.no_earlier(now);
         shard.head.now = now;
+        shard.driven_by(self.me);
         let mut entered = Entered { stack: self, lane, gate, shard, now };
         if found == LockEntry::OwnerDied {
             entered.reconcile();

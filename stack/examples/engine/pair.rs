@@ -92,6 +92,7 @@ impl End {
     fn connect(&mut self, tuple: Tuple, now: u64) -> Handle<Connection> {
         self.step(Step::Connect, |end| {
             let c = tcp::connect(&mut end.shard, tuple, &settings(), now).expect("a connection");
+            end.shard.driven_by(PROGRAM);
             socket::hold(&mut end.shard, SocketRef::Connection(c), PROGRAM).expect("a reference");
             c
         })
@@ -100,6 +101,7 @@ impl End {
     fn accept(&mut self, listener: Handle<Listener>) -> Handle<Connection> {
         self.step(Step::Accept, |end| {
             let c = tcp::accept(&mut end.shard, listener).expect("a peer");
+            end.shard.driven_by(PROGRAM);
             socket::hold(&mut end.shard, SocketRef::Connection(c), PROGRAM).expect("a reference");
             c
         })

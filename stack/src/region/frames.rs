@@ -1,6 +1,7 @@
 //! The frame pool: UMEM chunks and who owns each.
 
 use super::list::{Link, Links};
+use super::settle;
 use super::table::{One, Table};
 use super::walk::{Damage, Walked};
 use core::ptr::NonNull;
@@ -92,11 +93,24 @@ pub struct FrameMeta {
 }
 
 impl FrameMeta {
-    /// The first bytes of the payload are of no interest any more.
+    /// From now on the frame is in a queue of the connection `owner`: `len` bytes at `payload` of its chunk, from sequence
+    /// number `seq` on. After a death a frame is taken at its word, so the tenure comes last.
+    #[inline]
+    pub fn give_to(&mut self, owner: u32, tenure: Tenure, seq: u32, payload: u16, len: u16) {
+        (self.owner, self.seq) = (owner, seq);
+        (self.payload, self.payload_len) = (payload, len);
+        settle();
+        self.tenure = tenure;
+    }
+
+    /// The first bytes of the payload are of no interest any more. After a death on the way the frame ends at another
+    /// place than before, which is seen.
     pub fn cut_front(&mut self, bytes: u16) {
-        self.payload = self.payload.wrapping_add(bytes);
-        self.payload_len = self.payload_len.saturating_sub(bytes);
         self.seq = self.seq.wrapping_add(u32::from(bytes));
+        settle();
+        self.payload = self.payload.wrapping_add(bytes);
+        settle();
+        self.payload_len = self.payload_len.saturating_sub(bytes);
     }
 }
 

@@ -34,7 +34,7 @@ impl List {
         self.first == 0
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn push_back(&mut self, links: &mut impl Links, index: u32) {
         let Some(link) = links.link(index) else { return };
         *link = self.link_behind();

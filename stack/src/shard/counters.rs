@@ -160,4 +160,8 @@ counters! {
     region_damaged,
     /// Times that the tables were made anew because of that.
     region_mended,
+    /// Work on others' connections that its driver did not live to finish: taken back, the connection goes on.
+    turns_taken_back,
+    /// Connections reset because their own program died in the middle of changing them.
+    connections_lost_by_death,
 }

@@ -39,7 +39,7 @@ impl Entry {
 }
 
 impl EntryRef {
-    const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
 
     fn slot(self) -> u32 {
         self.0 & SLOT_MASK

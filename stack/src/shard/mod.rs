@@ -15,7 +15,9 @@ pub use outbox::Outbox;
 use crate::ip::net::Net;
 use crate::region::{Damage, Frames, Handle, List, One, Region, Slab, Table, Wheel};
 use crate::socket::Reference;
-use crate::tcp::{Challenges, Connection, FastOpenPeers, Listener, Request, Sysctls, TimeWait, Trace, Tuple};
+use crate::tcp::{
+    Before, Challenges, Connection, FastOpenPeers, Listener, Request, Sysctls, TimeWait, Trace, Tuple,
+};
 use crate::wait::{Epoll, WakerId, Watch};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -33,7 +35,7 @@ pub struct ShardHead {
     random: u64,
     /// When the shard was last pumped, in nanoseconds.
     pub now: u64,
-    /// The entry that is being changed: after a death in the middle it alone is reset.
+    /// The entry that is being changed.
     pub changing: EntryRef,
     pub outbox: outbox::Ends,
     /// Connections that no program holds.
@@ -47,6 +49,8 @@ pub struct ShardHead {
     pub challenges: Challenges,
     /// Changes of state, for those who look for what happened.
     pub trace: Trace,
+    /// What a death in the middle of a change is answered with.
+    pub before: Before,
 }
 
 impl ShardHead {
@@ -151,6 +155,12 @@ impl Shard {
     /// A number that an outsider cannot foresee from others he sees (xorshift, keyed at creation).
     pub fn random(&mut self) -> u64 {
         self.head.random()
+    }
+
+    /// The process of slot `process` has the lock.
+    #[inline]
+    pub fn driven_by(&mut self, process: u16) {
+        self.head.before.driver = process;
     }
 
     /// Marks `entry` as the one being changed.

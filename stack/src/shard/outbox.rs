@@ -11,6 +11,13 @@ pub struct Ends {
     put: u32,
 }
 
+impl Ends {
+    /// The place of the next frame.
+    pub(crate) fn put(&self) -> u32 {
+        self.put
+    }
+}
+
 /// A ring that cannot overflow: it has a place for every frame, and one more, and a frame is in it once at most. So the
 /// ends are told apart by their places alone, and no bits in them make it longer than it is.
 pub struct Outbox {
@@ -76,6 +83,25 @@ impl Shard {
             }
         }
         self.head.outbox.put = taken.wrapping_add(waiting);
+    }
+
+    /// After a death: what was queued from place `put` on is not to leave.
+    pub(crate) fn take_back_from_outbox(&mut self, put: u32) {
+        let Ends { taken, put: end } = self.head.outbox;
+        let mask = self.outbox.ring.len() - 1;
+        let places = |to: u32| to.wrapping_sub(taken) & mask as u32;
+        let (waiting, kept) = (places(end), places(put));
+        // Else it is a place of long ago.
+        if kept > waiting {
+            return;
+        }
+        for step in kept..waiting {
+            let frame = self.outbox.ring.get(taken.wrapping_add(step) as usize & mask).map(|&f| FrameId(f));
+            if let Some(meta) = frame.and_then(|f| self.frames.meta_mut(f)) {
+                meta.in_flight = 0;
+            }
+        }
+        self.head.outbox.put = put;
     }
 
     pub fn outbox_is_empty(&self) -> bool {

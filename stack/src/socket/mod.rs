@@ -11,7 +11,7 @@ pub use calls::{
     Endpoint, How, Placement, Reason, Reuse, accept, configure, connect, connect_outcome, connect_with_data,
     is_port_in_use, listen, local_endpoint, remote_endpoint, shutdown, take_error,
 };
-pub use references::{Reference, adopt, by_inode, drop_process, hold, let_go};
+pub use references::{Reference, adopt, by_inode, drop_process, hold, is_held_by_one, let_go};
 
 use crate::region::{Handle, List, Slab};
 use crate::shard::Shard;

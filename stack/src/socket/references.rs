@@ -2,10 +2,10 @@
 //!
 //! A process that ends is found in this ledger by its slot; what it held and nobody else holds is closed.
 
-use super::{RawSocketRef, SocketRef};
+use super::{RawSocketRef, Socket, SocketRef};
 use crate::Error;
 use crate::region::list::{Link, Links, List};
-use crate::region::{Handle, Slab, Steps, Walk};
+use crate::region::{Handle, Slab, Steps, Walk, Walked};
 use crate::shard::Shard;
 use crate::{tcp, wait};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -58,6 +58,13 @@ pub fn hold(s: &mut Shard, socket: SocketRef, process: u16) -> Result<(), Error>
         list.push_back(&mut ByProcess(&mut s.references), handle.index());
     }
     Ok(())
+}
+
+/// Whether process `holder` has the socket, and nobody else.
+#[inline]
+pub fn is_held_by_one(references: &Slab<Reference>, socket: &Socket, holder: u16) -> bool {
+    socket.references.len == 1
+        && references.item_at(socket.references.first).is_some_and(|r| r.process == u32::from(holder))
 }
 
 /// The socket that process `holder` holds and whose shadow is `inode`. Linear: for exec alone.

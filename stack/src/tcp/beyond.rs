@@ -166,13 +166,10 @@ pub(super) fn insert(t: &mut Turn<'_>, segment: &Segment, fit: Fit) {
         return freshen(t, run.first);
     }
     let Some(meta) = t.frames.meta_mut(segment.frame) else { return };
-    meta.owner = t.handle.raw();
-    meta.tenure = Tenure::OUT_OF_ORDER;
-    meta.payload = skip(segment, start);
-    meta.payload_len = payload_len as u16;
-    meta.seq = start.0;
     meta.flags = u8::from(fin) * FIN;
     meta.order = Link::default();
+    let payload = skip(segment, start);
+    meta.give_to(t.handle.raw(), Tenure::OUT_OF_ORDER, start.0, payload, payload_len as u16);
     let after = before.map_or(FrameId::NONE, |run| run.last);
     t.c.receive.beyond.insert_after(t.frames, after.0, segment.frame.0);
     let first = match joined {

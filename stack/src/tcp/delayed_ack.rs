@@ -68,7 +68,7 @@ fn is_interactive(c: &Connection, sysctls: &Sysctls) -> bool {
 /// A segment with so much payload has come; `is_marked` by a flag that a sender in the middle of a bulk does not set.
 ///
 /// LINUX: tcp_event_data_recv().
-#[inline]
+#[inline(always)]
 pub(super) fn on_segment(c: &mut Connection, sysctls: &Sysctls, len: u16, is_marked: bool, now: u64) {
     measure(c, len, is_marked);
     let now = milliseconds(now);

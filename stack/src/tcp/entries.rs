@@ -75,6 +75,8 @@ impl Speaks {
     pub(super) const ECN: Self = Self(4);
     /// The final ACK has come, and was put off.
     pub(super) const ANSWERED: Self = Self(8);
+    /// A connection has its place in the table: what remains is for the case that its making is cut short by a death.
+    pub(super) const SUCCEEDED: Self = Self(16);
 
     pub(super) const fn has(self, what: Self) -> bool {
         self.0 & what.0 != 0
@@ -82,7 +84,7 @@ impl Speaks {
 
     /// With `what`, if `agreed`.
     pub(super) fn with(self, what: Self, agreed: bool) -> Self {
-        if agreed { Self(self.0 | what.0) } else { self }
+        if agreed { Self(self.0 | what.0) } else { Self(self.0 & !what.0) }
     }
 }
 

@@ -8,9 +8,9 @@ use super::receive_queue::{self, SMALL};
 use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::urgent::Condition;
-use super::{Seq, State, Sysctls, Tuple, ack, delayed_ack, ecn, incoming, tuning, turn};
+use super::{Seq, State, Sysctls, Tuple, ack, delayed_ack, ecn, incoming, rollback, tuning, turn};
 use crate::ip::net::{Addr, Net};
-use crate::region::{FrameId, FrameMeta, Frames, Handle};
+use crate::region::{FrameId, FrameMeta, Frames, Handle, settle};
 use crate::shard::{Entry, Shard};
 use crate::wire::headers::{ETHERNET_LEN, IPV4_LEN, TCP_LEN};
 use crate::wire::options::{ALIGNED_TIMESTAMPS, TIMESTAMPS_LEN};
@@ -102,7 +102,7 @@ fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Result<Taken, IsFor> 
     s.counters.tcp_segments_in += 1;
     let (front, len) = (packet.front, packet.len);
     if len > 0 && is_next(c, front) && says_what_is_known(c, front) && fits(c, &s.frames, front, len) {
-        s.head.changing = Entry::Connection(h).as_ref();
+        rollback::begin_to_receive(&mut s.head, Entry::Connection(h).as_ref());
         let data = packet.data(frame);
         take_data(c, h, &mut s.frames, &s.head.sysctls, data, now);
         if !c.marks.put(Marks::TOUCHED) {
@@ -128,6 +128,7 @@ fn take_ack(s: &mut Shard, h: Handle<Connection>, segment: &Segment, data: Data,
     if !t.c.marks.put(Marks::TOUCHED) {
         input::list_touched(s, h, now);
     }
+    rollback::end(&mut s.head);
 }
 
 /// What the next segment of the stream brings.
@@ -163,6 +164,7 @@ fn take_data(
     if len > 0 {
         delayed_ack::on_segment(c, sysctls, len, is_pushed, now);
         receive_queue::enqueue(c, h, frames, frame, payload, len);
+        settle();
         incoming::advance(c, u32::from(len));
     }
 }

@@ -5,8 +5,8 @@ use super::paws::{self, Verdict};
 use super::segment::Segment;
 use super::turn::{self, Turn};
 use super::{
-    Connection, Seq, State, Tuple, ack, challenge, handshake, incoming, listen, readiness, request, timewait,
-    urgent,
+    Connection, Seq, State, Tuple, ack, challenge, handshake, incoming, listen, readiness, request, rollback,
+    timewait, urgent,
 };
 use crate::Error;
 use crate::ip::net::{Addr, Net, VIA_LOOPBACK};
@@ -154,6 +154,7 @@ pub(super) fn to_connection(s: &mut Shard, h: Handle<Connection>, segment: &Segm
     if !t.c.marks.put(Marks::TOUCHED) {
         list_touched(s, h, now);
     }
+    rollback::end(&mut s.head);
 }
 
 /// Puts a connection on the list of those for which the end of the burst does something.

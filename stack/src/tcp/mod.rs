@@ -47,6 +47,7 @@ mod relief;
 mod reply;
 mod request;
 mod reuse_port;
+mod rollback;
 mod rtt;
 mod sack;
 mod segment;
@@ -78,6 +79,7 @@ pub use fast_open::{
 pub use info::{Info, congestion_info, congestion_name, info};
 pub(crate) use input::{Datagram, receive};
 pub use recover::{belongs_in_table, recover};
+pub use rollback::Before;
 pub use seq::Seq;
 pub use settings::Settings;
 pub use state::State;

@@ -48,11 +48,7 @@ pub(super) fn enqueue(
     len: u16,
 ) {
     let Some(meta) = frames.meta_mut(frame) else { return };
-    meta.owner = handle.raw();
-    meta.tenure = Tenure::RECEIVED;
-    meta.payload = payload;
-    meta.payload_len = len;
-    meta.seq = c.receive.next.0;
+    meta.give_to(handle.raw(), Tenure::RECEIVED, c.receive.next.0, payload, len);
     c.receive.queue.push_back(frames, frame.0);
 }
 

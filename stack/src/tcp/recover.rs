@@ -1,23 +1,29 @@
 //! Order after a death in the middle of a change.
 //!
 //! Slabs and frames' metadata are the truth: a frame says whose it is, and where in the stream. Queues, chains and
-//! counts are made anew from that. The connection that was being changed cannot be trusted and is reset.
+//! counts are made anew from that. The connection that was being changed is put back to what it was before, if it was not
+//! the dead one's alone; that one cannot be trusted and is reset.
 
 use super::connection::{Connection, Marks};
 use super::turn;
-use super::{Seq, State, beyond, fast_open, input, listen, orphans, readiness, recovery};
+use super::{Seq, State, beyond, fast_open, input, listen, orphans, readiness, recovery, request, rollback};
 use crate::Error;
 use crate::region::{FrameId, Frames, Handle, List, Tenure, Walk, Walked};
 use crate::shard::{Entry, EntryRef, Shard};
 
 /// After a death: queues of frames, accept queues and listeners' chains from what is in the slabs; the connection
-/// `changing` is reset.
+/// `changing` is put back or reset.
 pub fn recover(s: &mut Shard, changing: EntryRef) {
     s.after.touched.clear();
+    let mut put_back = None;
     for index in 1..s.connections.high_water() {
         let Some(h) = s.connections.at(index) else { continue };
-        prepare(s, h, Entry::Connection(h).as_ref() == changing);
+        let is_suspect = Entry::Connection(h).as_ref() == changing;
+        let is_good = !is_suspect || rollback::put_back(s, h);
+        put_back = put_back.or((is_suspect && is_good).then_some(h));
+        prepare(s, h, !is_good);
     }
+    request::recover_succession(s);
     let connections = &s.connections;
     s.frames.recover(|_, meta| {
         let owner = connections.get(Handle::from_raw(meta.owner));
@@ -32,6 +38,11 @@ pub fn recover(s: &mut Shard, changing: EntryRef) {
     listen::recover(s);
     for index in 1..s.connections.high_water() {
         let Some(h) = s.connections.at(index) else { continue };
+        sort(s, h);
+        if put_back == Some(h) {
+            s.counters.turns_taken_back += 1;
+            rollback::fit(s, h);
+        }
         verify(s, h);
     }
     fast_open::recount(s);
@@ -60,8 +71,17 @@ fn prepare(s: &mut Shard, h: Handle<Connection>, is_suspect: bool) {
     }
 }
 
+/// A connection that was just being made of a SYN: the peer, who hears nothing, asks again.
+pub(super) fn drop_unfinished(s: &mut Shard, h: Handle<Connection>) {
+    end(s, h);
+    if let Some(c) = s.connections.get_mut(h) {
+        c.marks.set(Marks::ORPHAN);
+    }
+}
+
 /// Ends a connection whose data cannot be trusted, and says so to both sides.
 fn reset(s: &mut Shard, h: Handle<Connection>) {
+    s.counters.connections_lost_by_death += 1;
     let now = s.head.now;
     if let Some(mut t) = turn::begin(s, h, now) {
         if t.c.state.is_synchronized() {
@@ -83,6 +103,13 @@ fn end(s: &mut Shard, h: Handle<Connection>) {
     }
 }
 
+/// Bytes in which there is a hole are nothing that a program should read.
+fn drop_received(s: &mut Shard, h: Handle<Connection>) {
+    let Some(c) = s.connections.get_mut(h) else { return };
+    turn::release_queue(&mut s.frames, &mut c.receive.queue);
+    c.receive.unread = 0;
+}
+
 /// Puts every frame into the queue that its tenure names.
 fn relink(s: &mut Shard) {
     for index in 1..=s.frames.total() {
@@ -99,20 +126,20 @@ fn relink(s: &mut Shard) {
     }
 }
 
-/// In the order of the stream.
-fn sort(frames: &mut Frames, queue: &mut List) {
+/// Brings the frames of each queue into the order of the stream.
+fn sort(s: &mut Shard, h: Handle<Connection>) {
+    let Some(c) = s.connections.get_mut(h) else { return };
     let seq = |frames: &Frames, index| frames.meta(FrameId(index)).map_or(Seq(0), |m| Seq(m.seq));
-    if !queue.sort(frames, |frames, a, b| seq(frames, a).is_after(seq(frames, b))) {
-        frames.damage().note();
+    for queue in [&mut c.receive.queue, &mut c.receive.beyond, &mut c.send.queue] {
+        if !queue.sort(&mut s.frames, |frames, a, b| seq(frames, a).is_after(seq(frames, b))) {
+            s.frames.damage().note();
+        }
     }
 }
 
 /// Sets what follows from the queues, and ends connections whose queues contradict their numbers.
 fn verify(s: &mut Shard, h: Handle<Connection>) {
     let Some(c) = s.connections.get_mut(h) else { return };
-    for queue in [&mut c.receive.queue, &mut c.receive.beyond, &mut c.send.queue] {
-        sort(&mut s.frames, queue);
-    }
     c.receive.unread = 0;
     let mut walk = Walk::over(&s.frames, FrameId(c.receive.queue.first));
     while let Some((_, meta)) = walk.item(&s.frames) {
@@ -136,8 +163,13 @@ fn verify(s: &mut Shard, h: Handle<Connection>) {
         // Made, but not given to any program yet.
         c.marks.set(Marks::ORPHAN);
     }
-    if !is_sound || (unheld && !c.state.is_closed()) {
+    if unheld && c.state.is_opening() {
+        drop_unfinished(s, h);
+    } else if !is_sound || (unheld && !c.state.is_closed()) {
         reset(s, h);
+    }
+    if !is_sound {
+        drop_received(s, h);
     }
     let Some(c) = s.connections.get_mut(h) else { return };
     if c.state.is_closed() || c.state == State::TIME_WAIT {

@@ -6,7 +6,8 @@ use super::passive::{self, Agreement};
 use super::segment::Segment;
 use super::transmit::milliseconds;
 use super::{
-    Connection, Listener, Request, Seq, Settings, cookies, listen, numbers, reply, rtt, turn, window,
+    Connection, Listener, Request, Seq, Settings, Tuple, cookies, listen, numbers, recover, reply, rtt, turn,
+    window,
 };
 use crate::region::{HEADROOM, Handle, Purpose};
 use crate::shard::{Entry, EntryHead, Shard};
@@ -217,8 +218,10 @@ pub(super) fn forget(s: &mut Shard, h: Handle<Request>) {
 /// The handshake is done: `connection` goes on in its place.
 pub(super) fn give_place(s: &mut Shard, h: Handle<Request>, connection: Handle<Connection>) {
     uncount(s, h);
+    if let Some(r) = s.requests.get_mut(h) {
+        r.speaks = r.speaks.with(Speaks::SUCCEEDED, true);
+    }
     turn::give_place(s, Entry::Request(h), Entry::Connection(connection));
-    s.requests.free(h);
 }
 
 /// The listener has one less.
@@ -384,6 +387,31 @@ fn acknowledged(s: &mut Shard, h: Handle<Request>, segment: &Segment, now: u64) 
     let Some(connection) = passive::create(s, &a, Some(h), now) else { return };
     let elapsed = (r.resent == 0).then(|| milliseconds(now).wrapping_sub(r.since));
     passive::complete(s, &a, connection, segment, elapsed, now);
+    s.requests.free(h);
+}
+
+/// After a death: an entry that was being succeeded goes on, unless its heir is whole.
+pub(super) fn recover_succession(s: &mut Shard) {
+    for index in 1..s.requests.high_water() {
+        let Some(h) = s.requests.at(index) else { continue };
+        let Some(r) = s.requests.get_mut(h).filter(|r| r.speaks.has(Speaks::SUCCEEDED)) else { continue };
+        r.speaks = r.speaks.with(Speaks::SUCCEEDED, false);
+        let tuple = r.head.tuple;
+        match heir(s, &tuple) {
+            Some(connection) if is_whole(s, connection) => s.requests.free(h),
+            Some(connection) => recover::drop_unfinished(s, connection),
+            None => {}
+        }
+    }
+}
+
+fn heir(s: &Shard, tuple: &Tuple) -> Option<Handle<Connection>> {
+    let mut all = s.connections.live();
+    all.find(|&h| s.connections.get(h).is_some_and(|c| c.head.tuple == *tuple && !c.state.is_closed()))
+}
+
+fn is_whole(s: &Shard, h: Handle<Connection>) -> bool {
+    s.connections.get(h).is_some_and(|c| c.is_to_be_accepted() || !c.socket.references.is_empty())
 }
 
 fn put_off(s: &mut Shard, h: Handle<Request>) {

@@ -61,12 +61,9 @@ fn add(t: &mut Turn<'_>, frame: FrameId, wanted: usize, from: &mut impl Source) 
         t.frames.release(frame);
         return 0;
     }
-    meta.owner = t.handle.raw();
-    meta.tenure = Tenure::SENDING;
-    (meta.payload, meta.payload_len) = (HEADROOM, got as u16);
     meta.sum = checksum::sum(into.get(..got).unwrap_or(&[]));
-    meta.seq = t.c.send.end.0;
     meta.link = t.c.send.queue.link_behind();
+    meta.give_to(t.handle.raw(), Tenure::SENDING, t.c.send.end.0, HEADROOM, got as u16);
     t.c.send.queue.join(t.frames, frame.0);
     if t.c.send.fresh.is_none() {
         t.c.send.fresh = frame;
@@ -169,15 +166,12 @@ pub(super) fn split(t: &mut Turn<'_>, frame: FrameId, len: u16) -> bool {
     let rest = first.payload_len.saturating_sub(len);
     copy(t.frames, (frame, first.payload.wrapping_add(len)), (second, HEADROOM), rest);
     if let Some(meta) = t.frames.meta_mut(second) {
-        meta.owner = first.owner;
-        meta.tenure = Tenure::SENDING;
-        meta.payload = HEADROOM;
-        meta.payload_len = rest;
-        meta.seq = (Seq(first.seq) + u32::from(len)).0;
         meta.sent_at = first.sent_at;
         meta.transmissions = first.transmissions;
         (meta.delivered, meta.delivered_at) = (first.delivered, first.delivered_at);
         meta.first_sent_at = first.first_sent_at;
+        let seq = Seq(first.seq) + u32::from(len);
+        meta.give_to(first.owner, Tenure::SENDING, seq.0, HEADROOM, rest);
     }
     if let Some(meta) = t.frames.meta_mut(frame) {
         meta.payload_len = len;
@@ -219,11 +213,8 @@ pub(super) fn add_fin(t: &mut Turn<'_>) -> Option<FrameId> {
         return None;
     };
     let meta = t.frames.meta_mut(frame)?;
-    meta.owner = t.handle.raw();
-    meta.tenure = Tenure::SENDING;
-    meta.payload = HEADROOM;
-    meta.seq = t.c.send.end.0;
     meta.flags = recovery::FIN;
+    meta.give_to(t.handle.raw(), Tenure::SENDING, t.c.send.end.0, HEADROOM, 0);
     t.c.send.queue.push_back(t.frames, frame.0);
     Some(frame)
 }

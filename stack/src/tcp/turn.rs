@@ -4,7 +4,7 @@
 //! the connection table, slabs) is done in one place, [`settle`], from what they left in the connection.
 
 use super::connection::Marks;
-use super::{Connection, State, fast_open, orphans, output, rate, timers, timewait};
+use super::{Connection, State, fast_open, orphans, output, rate, rollback, timers, timewait};
 use crate::ip::net::Net;
 use crate::region::{FrameId, Frames, Handle, List, Steps, Walked};
 use crate::shard::{Counters, Entry, Outbox, Shard, ShardHead};
@@ -46,9 +46,10 @@ impl Turn<'_> {
     }
 }
 
+#[inline]
 pub(super) fn begin(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Option<Turn<'_>> {
     let c = s.connections.get_mut(handle)?;
-    s.head.changing = Entry::Connection(handle).as_ref();
+    rollback::begin(&mut s.head, &s.references, Entry::Connection(handle).as_ref(), c);
     Some(Turn {
         handle,
         c,
@@ -132,6 +133,7 @@ fn carry_out(s: &mut Shard, handle: Handle<Connection>, outcome: Outcome, now: u
     if outcome.is_over {
         end(s, handle, outcome.shrinks, now);
     }
+    rollback::end(&mut s.head);
 }
 
 #[inline(never)]
@@ -168,7 +170,7 @@ pub(super) fn retire(s: &mut Shard, handle: Handle<Connection>) {
     }
 }
 
-fn release_queue(frames: &mut Frames, queue: &mut List) {
+pub(super) fn release_queue(frames: &mut Frames, queue: &mut List) {
     let mut steps = Steps::over(frames);
     while let Some(frame) = queue.pop_front(frames)
         && steps.take(frames.damage())
