@@ -8,8 +8,8 @@ use super::segment::Segment;
 use super::transmit::{self, milliseconds};
 use super::turn::{self, Turn};
 use super::{
-    Listener, Request, Seq, Settings, State, Tuple, ecn, handshake, input, listen, path_mtu, request, rtt,
-    window,
+    Listener, Request, Seq, Settings, State, Tuple, ecn, handshake, input, listen, path_mtu, request,
+    rollback, rtt, window,
 };
 use crate::ip::net::Path;
 use crate::region::Handle;
@@ -110,7 +110,7 @@ pub(super) fn create(
         None => turn::enter_table(s, Entry::Connection(connection)),
     }
     s.counters.connections_opened_passive += 1;
-    take_over(turn::begin(s, connection, now).as_mut()?, a);
+    take_over(turn::make(s, connection, now).as_mut()?, a);
     Some(connection)
 }
 
@@ -152,7 +152,7 @@ pub(super) fn complete(
     now: u64,
 ) {
     let is_bare = is_bare(a, segment);
-    if let Some(t) = &mut turn::begin(s, connection, now) {
+    if let Some(t) = &mut turn::make(s, connection, now) {
         if let Some(elapsed) = elapsed {
             rtt::measured(&mut t.c.rtt, u64::from(elapsed) * 1_000_000);
         }
@@ -165,6 +165,7 @@ pub(super) fn complete(
         }
         t.c.news = 0;
     }
+    rollback::end(&mut s.head);
     listen::enqueue(s, a.listener, connection);
     if is_bare {
         s.after.recent = connection;

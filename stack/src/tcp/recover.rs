@@ -66,7 +66,9 @@ fn prepare(s: &mut Shard, h: Handle<Connection>, is_suspect: bool) {
     c.send.fresh = FrameId::NONE;
     c.timers.armed = 0;
     c.marks.clear(Marks::TOUCHED);
-    if is_suspect && !c.state.is_closed() {
+    if is_suspect && rollback::was_being_made(&s.head) {
+        drop_unfinished(s, h);
+    } else if is_suspect && !c.state.is_closed() {
         reset(s, h);
     }
 }

@@ -26,6 +26,8 @@ impl Remedy {
     const PUT_BACK: Self = Self(1);
     /// Its numbers are good: what its queues hold beyond them is not there yet.
     const CUT: Self = Self(2);
+    /// It was just being made, and nobody knows of it: the peer asks again.
+    const DROP: Self = Self(3);
 }
 
 /// The connection that is being changed, before it was.
@@ -57,15 +59,26 @@ pub(super) fn begin(head: &mut ShardHead, references: &Slab<Reference>, h: Entry
     settle();
 }
 
+/// A connection of which nobody knows yet is being made.
+#[inline]
+pub(super) fn begin_to_make(head: &mut ShardHead, h: EntryRef) {
+    begin_with(head, h, Remedy::DROP);
+}
+
 /// The next segment is about to be queued for the connection `h`: what comes last is that its numbers say so.
 #[inline]
 pub(super) fn begin_to_receive(head: &mut ShardHead, h: EntryRef) {
     if head.changing == h && head.before.remedy == Remedy::CUT {
         return;
     }
+    begin_with(head, h, Remedy::CUT);
+}
+
+#[inline]
+fn begin_with(head: &mut ShardHead, h: EntryRef, remedy: Remedy) {
     head.changing = EntryRef::NONE;
     settle();
-    head.before.remedy = Remedy::CUT;
+    head.before.remedy = remedy;
     settle();
     head.changing = h;
     settle();
@@ -76,6 +89,11 @@ pub(super) fn begin_to_receive(head: &mut ShardHead, h: EntryRef) {
 pub(super) fn end(head: &mut ShardHead) {
     settle();
     head.changing = EntryRef::NONE;
+}
+
+/// After a death: whether the connection that was being changed was only being made.
+pub(super) fn was_being_made(head: &ShardHead) -> bool {
+    head.before.remedy == Remedy::DROP
 }
 
 /// After a death: whether the connection that was being changed can go on, as it is now or as it was.

@@ -50,9 +50,21 @@ impl Turn<'_> {
 pub(super) fn begin(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Option<Turn<'_>> {
     let c = s.connections.get_mut(handle)?;
     rollback::begin(&mut s.head, &s.references, Entry::Connection(handle).as_ref(), c);
+    turn(s, handle, now)
+}
+
+/// The same for a connection that is being made, until [`rollback::end`]: after a death it was never there.
+#[inline]
+pub(super) fn make(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Option<Turn<'_>> {
+    rollback::begin_to_make(&mut s.head, Entry::Connection(handle).as_ref());
+    turn(s, handle, now)
+}
+
+#[inline(always)]
+fn turn(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Option<Turn<'_>> {
     Some(Turn {
         handle,
-        c,
+        c: s.connections.get_mut(handle)?,
         frames: &mut s.frames,
         counters: &mut s.counters,
         net: &mut s.net,

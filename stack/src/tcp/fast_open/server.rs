@@ -7,7 +7,7 @@ use super::super::receive_queue;
 use super::super::segment::Segment;
 use super::super::turn::{self, Turn};
 use super::super::{
-    Connection, Listener, State, ack, handshake, input, keep_alive, listen, readiness, rtt, tuning,
+    Connection, Listener, State, ack, handshake, input, keep_alive, listen, readiness, rollback, rtt, tuning,
 };
 use super::{ALL_LISTENERS, SERVER, SERVER_WITHOUT_COOKIE, Stage, keys};
 use crate::Error;
@@ -77,10 +77,11 @@ fn take(s: &mut Shard, a: &Agreement, segment: &Segment, cookie: Option<Cookie>,
         return Verdict::Ordinary(cookie);
     };
     s.counters.fast_open_passive += 1;
-    if let Some(mut t) = turn::begin(s, connection, now) {
+    if let Some(mut t) = turn::make(s, connection, now) {
         t.c.fast_open = Stage::QUEUED;
         begin(&mut t, a, segment);
     }
+    rollback::end(&mut s.head);
     if let Some(l) = s.listeners.get_mut(a.listener) {
         l.early = l.early.saturating_add(1);
     }
