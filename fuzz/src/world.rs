@@ -4,10 +4,10 @@ use crate::Report;
 use crate::dice::Dice;
 use crate::frames;
 use stack::link::sim::{self, Conditions, Packet, Sim, address};
-use stack::region::{Handle, Sizes};
+use stack::region::{Handle, Sizes, Slab};
 use stack::socket::{self, SocketRef};
 use stack::tcp::{self, Connection, Listener, Settings, Sysctls, Tuple};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
@@ -312,20 +312,27 @@ impl World {
         }
     }
 
-    /// Another process has scribbled over a connection or a frame's metadata.
+    /// Another process has scribbled over something.
     pub fn damage(&mut self, dice: &mut Dice) {
         let end = dice.below(2);
         let shard = &mut self.sim.ends[end];
-        if dice.one_in(2) {
-            let c = self.connections[end].last().copied().unwrap_or(Handle::NONE);
-            if let Some(c) = shard.connections.get_mut(c) {
-                scribble(dice, c.as_mut_bytes());
+        match dice.below(12) {
+            0..5 => {
+                let c = self.connections[end].last().copied().unwrap_or(Handle::NONE);
+                if let Some(c) = shard.connections.get_mut(c) {
+                    scribble(dice, c.as_mut_bytes());
+                }
             }
-        } else {
-            let frame = stack::region::FrameId(1 + dice.below(192) as u32);
-            if let Some(meta) = shard.frames.meta_mut(frame) {
-                scribble(dice, meta.as_mut_bytes());
+            5..9 => {
+                let frame = stack::region::FrameId(1 + dice.below(192) as u32);
+                if let Some(meta) = shard.frames.meta_mut(frame) {
+                    scribble(dice, meta.as_mut_bytes());
+                }
             }
+            9 => scribble_one(dice, &mut shard.listeners),
+            10 => scribble_one(dice, &mut shard.references),
+            _ if dice.one_in(2) => scribble_one(dice, &mut shard.requests),
+            _ => scribble_one(dice, &mut shard.time_waits),
         }
     }
 
@@ -376,6 +383,15 @@ fn customs(sysctls: &mut Sysctls, dice: &mut Dice, start: Start) {
     sysctls.tcp_abort_on_overflow = u32::from(dice.one_in(4));
     sysctls.tcp_max_orphans = dice.pick(&[1, 100_000]);
     sysctls.tcp_max_tw_buckets = dice.pick(&[1, 100_000]);
+}
+
+/// Over one of the things in a slab.
+fn scribble_one<T: FromBytes + IntoBytes>(dice: &mut Dice, slab: &mut Slab<T>) {
+    let live: Vec<_> = slab.live().collect();
+    let one = live.get(dice.below(live.len())).copied().unwrap_or(Handle::NONE);
+    if let Some(item) = slab.get_mut(one) {
+        scribble(dice, item.as_mut_bytes());
+    }
 }
 
 fn scribble(dice: &mut Dice, bytes: &mut [u8]) {

@@ -9,7 +9,7 @@ fn ten_thousand_hostile_inputs_break_nothing() {
 }
 
 /// Worlds in which something was found once: seed and number.
-const FOUND: [(u64, u64); 3] = [(101, 227_182), (202, 15_394), (204, 39_905)];
+const FOUND: [(u64, u64); 2] = [(202, 15_394), (204, 39_905)];
 
 #[test]
 fn what_was_found_once_stays_mended() {
