@@ -302,3 +302,32 @@ impl Shard {
         self.wheel.check(&mut entries!(self))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ip::net::Addr;
+    use crate::region::{Region, Sizes};
+
+    #[test]
+    fn an_heir_is_found_wherever_in_its_chain_the_entry_was() {
+        let mut s = Region::private_shard(Sizes::tiny(), [3, 5], 0).unwrap();
+        let tuple = |port| Tuple { remote: Addr(1), remote_port: port, ..Tuple::default() };
+        let mut requests = Vec::new();
+        while let Some(h) = s.requests.alloc() {
+            s.requests.get_mut(h).unwrap().head = EntryHead::new(tuple(requests.len() as u16));
+            s.flow_insert(Entry::Request(h));
+            requests.push(h);
+        }
+        for (port, &h) in (0..).zip(&requests).take(s.connections.capacity() as usize) {
+            let heir = s.connections.alloc().unwrap();
+            s.connections.get_mut(heir).unwrap().head = EntryHead::new(tuple(port));
+            s.flow_replace(Entry::Request(h), Entry::Connection(heir));
+            s.requests.free(h);
+            assert!(s.check_entries());
+            assert_eq!(s.flow(&tuple(port)), Some(Entry::Connection(heir)));
+            let next = requests.get(usize::from(port) + 1).map(|&h| Entry::Request(h));
+            assert_eq!(s.flow(&tuple(port + 1)), next);
+        }
+    }
+}

@@ -128,3 +128,21 @@ fn a_path_that_takes_less_gets_smaller_segments_at_once() {
     }
     assert!(got == bytes, "{} bytes", got.len());
 }
+
+#[test]
+fn a_way_that_is_asked_for_again_is_the_keepers_latest_and_counts_as_used() {
+    let mut peer = Peer::new();
+    let net = &mut peer.shard.net;
+    let uses = |net: &stack::ip::net::Net| net.neighbours().iter().map(|n| n.uses).sum::<u32>();
+    let (first, before) = (net.path(address(0)).unwrap(), uses(net));
+    assert_eq!(net.path(address(0)), Some(first));
+    assert_eq!(uses(net), before + 1);
+    let moved =
+        Neighbour { addr: address(0), mac: [9; 6], state: NeighbourState::KNOWN, ..Default::default() };
+    net.set_neighbour(moved);
+    assert_eq!(net.path(address(0)).map(|path| path.to), Some([9; 6]));
+    net.set_neighbour(Neighbour { state: NeighbourState::FAILED, ..moved });
+    assert_eq!(net.path(address(0)).map(|path| path.resolved), Some(0));
+    net.replace(&[], &[], &[]);
+    assert_eq!(net.path(address(0)), None);
+}
