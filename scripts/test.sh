@@ -52,7 +52,7 @@ counted() {
 
 complain() { # NAME LOG STATUS
     say "FAILED: $1$([ "$3" != 124 ] || echo ', it took too long')"
-    grep -E '^(FAILED|FAIL |failed:|error|test .* FAILED|.*panicked at)' "$2" | head -n 40 >&2 || true
+    grep -A 8 -E '^(FAILED|FAIL |failed:|error|test .* FAILED|.*panicked at)' "$2" | head -n 80 >&2 || true
     tail -n 25 "$2" | sed 's/^/    /' >&2
     say "    (all of it: ${2#"$root_dir"/})"
 }
