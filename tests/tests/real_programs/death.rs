@@ -36,8 +36,8 @@ pub(crate) const CASES: &[Case] = &[
 const STREAM: &str = include_str!("stream.py");
 const SETTLES: Duration = Duration::from_secs(5);
 const MIDWAY: Duration = Duration::from_secs(10);
-/// The peer of a killed program must hear of it within this.
-const HEARS: Duration = Duration::from_secs(1);
+/// The peer of a program that has ended must hear of it within this. A second is much; a busy machine gets more.
+const HEARS: Duration = Duration::from_secs(5);
 
 /// Holds the region open on each accelerated side, so that its counters can be compared before and after.
 fn hold_region_open(stage: &Stage) -> Outcome<Vec<Program>> {
@@ -100,17 +100,25 @@ fn killed_in_a_transfer(stage: &Stage) -> Outcome {
 
 fn kill_one(stage: &Stage, name: &str, port: u16, actions: (&str, &str), victim: Side) -> Outcome {
     let (server, client) = stream(stage, name, port, actions.0, actions.1, 60)?;
-    let (killed, survivor) = match victim {
+    let (mut killed, survivor) = match victim {
         Side::Server => (server, client),
         Side::Client => (client, server),
     };
     ensure!(eventually(MIDWAY, || killed.printed().contains("midway")), "the transfer does not get going");
-    killed.signal(libc::SIGKILL);
+    kill(&mut killed)?;
     ensure!(
         eventually(HEARS, || survivor.printed().contains("ended")),
-        "the peer did not hear of it within a second"
+        "the peer did not hear of it within {} seconds",
+        HEARS.as_secs()
     );
     survivor.succeed(SETTLES)?;
+    Ok(())
+}
+
+/// The kernel may take its time to end a process on a busy machine: that is not what is looked at here.
+fn kill(program: &mut Program) -> Outcome {
+    program.signal(libc::SIGKILL);
+    ensure!(eventually(MIDWAY, || !program.is_running()), "a killed program does not end");
     Ok(())
 }
 
@@ -149,8 +157,8 @@ fn killed_again_and_again(stage: &Stage) -> Outcome {
             client.complained()
         );
         std::thread::sleep(Duration::from_micros(20_000 + 1_777 * u64::from(round)));
-        let (killed, survivor) = if round % 2 == 0 { (client, server) } else { (server, client) };
-        killed.signal(libc::SIGKILL);
+        let (mut killed, survivor) = if round % 2 == 0 { (client, server) } else { (server, client) };
+        kill(&mut killed)?;
         ensure!(
             eventually(HEARS, || survivor.printed().contains("ended")),
             "round {round}: the peer did not hear of it in time"
