@@ -21,7 +21,7 @@ pub(super) fn send(t: &mut Turn<'_>, steps: &mut Steps) -> bool {
     let full = output::full_segment(t);
     let mut room = t.c.congestion.window.saturating_sub(t.c.in_flight()).min(output::window_room(t));
     let Some(len) = next_len(t, full, room) else { return false };
-    let Some(mut headers) = headers(t, len) else { return false };
+    let mut headers = headers(t, len);
     rate::on_start_of_flight(t);
     let mut sent = 0;
     while let Some(len) = send_next(t, &mut headers, full) {
@@ -51,13 +51,13 @@ fn is_ordinary(t: &Turn<'_>) -> bool {
 }
 
 /// The headers of all that is sent now, mostly with a payload of `payload_len`; they acknowledge what has come.
-fn headers(t: &mut Turn<'_>, payload_len: u16) -> Option<Template> {
+fn headers(t: &mut Turn<'_>, payload_len: u16) -> Template {
     let window = window::announce(t);
-    let options = timestamp_bytes(Timestamps { value: t.timestamp(), echo: t.c.receive.ts_recent });
+    let timestamps = timestamp_bytes(Timestamps { value: t.timestamp(), echo: t.c.receive.ts_recent });
     let (flags, service) = ecn::outgoing(t.c, Flags::ACK, true);
     t.acknowledged();
-    let headers = t.headers(t.c.send.next, flags, window, service, &options);
-    Template::of(&SegmentHeaders { payload_len, ..headers })
+    let headers = t.headers(t.c.send.next, flags, window, service, &[]);
+    Template::of(&SegmentHeaders { payload_len, ..headers }, &timestamps)
 }
 
 /// Sends the first fresh frame, which may go. The length of its payload.

@@ -2,8 +2,7 @@
 
 use super::checksum;
 use super::headers::{
-    DONT_FRAGMENT, ETHERNET_LEN, EtherType, EthernetHeader, Flags, IPV4_LEN, Ipv4Header, Protocol, TCP_LEN,
-    TcpHeader,
+    DONT_FRAGMENT, ETHERNET_LEN, EtherType, EthernetHeader, Flags, IPV4_LEN, Protocol, TCP_LEN,
 };
 use super::options::TIMESTAMPS_LEN;
 use zerocopy::network_endian::U32;
@@ -40,21 +39,12 @@ const TIME_TO_LIVE: u8 = 64;
 
 /// The headers of a segment without its options; those of IP and TCP by rows of 32 bits, as RFC 791 3.1 and RFC 9293 3.1
 /// draw them: rows can be made, and added up, at once.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
 struct Fixed {
     ethernet: EthernetHeader,
     ip: [U32; IPV4_LEN / 4],
     tcp: [U32; TCP_LEN / 4],
-}
-
-/// The same, field by field.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct Named {
-    ethernet: EthernetHeader,
-    ip: Ipv4Header,
-    tcp: TcpHeader,
 }
 
 /// RFC 6864 4.1: of an atomic datagram any identification does.
@@ -142,42 +132,46 @@ const fn word(high: u8, low: u8) -> u16 {
 /// The headers of segments with timestamps that leave one after the other: they differ in their place, their payload and
 /// PSH alone.
 pub struct Template {
-    bytes: [u8; TEMPLATE],
-    flags: Flags,
-    /// The length of the payload that `bytes` are right for.
+    front: Front,
+    /// The row of TCP's header that has the flags.
+    flags: u32,
+    /// The length of the payload that `front` is right for.
     payload_len: u16,
     /// Sums of all but what differs.
     ip_sum: u64,
     tcp_sum: u64,
 }
 
-const TEMPLATE: usize = FIXED + TIMESTAMPS_LEN;
-const TEMPLATE_TCP_LEN: u16 = (TCP_LEN + TIMESTAMPS_LEN) as u16;
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct Front {
+    fixed: Fixed,
+    timestamps: [u8; TIMESTAMPS_LEN],
+}
 
 impl Template {
-    /// For segments with these headers. None if they have other options.
+    /// For segments with these headers, without urgent data and with no options but timestamps.
     //
-    // Not in place: where the compiler sees what the bytes are it keeps them one by one, and copies them one by one.
+    // Not in place: where the compiler sees what the rows are it keeps them one by one, and copies them one by one.
     #[inline(never)]
-    pub fn of(headers: &SegmentHeaders<'_>) -> Option<Self> {
-        let timestamps = headers.options.as_array::<TIMESTAMPS_LEN>()?;
+    pub fn of(headers: &SegmentHeaders<'_>, timestamps: &[u8; TIMESTAMPS_LEN]) -> Self {
         let blank =
             SegmentHeaders { seq: 0, payload_len: 0, payload_sum: 0, options: timestamps, ..*headers };
-        let mut bytes = [0; TEMPLATE];
-        let (fixed, options) = bytes.split_first_chunk_mut::<FIXED>()?;
-        let fixed = Fixed::mut_from_bytes(fixed).ok()?;
-        fixed.ethernet = EthernetHeader { to: blank.mac_to, from: blank.mac_from, kind: EtherType::IPV4 };
-        fixed.ip = blank.ip(0).map(U32::new);
-        fixed.tcp = blank.tcp().map(U32::new);
-        *options.as_mut_array()? = *timestamps;
-        let tcp_sum = u64::from(checksum::fold(blank.tcp_sum(TEMPLATE_TCP_LEN)));
-        let ip_sum = sum_of(blank.ip(0));
-        let mut template = Self { bytes, flags: blank.flags, payload_len: 0, ip_sum, tcp_sum };
-        template.fit(headers.payload_len)?;
-        Some(template)
+        let (ip, tcp) = (blank.ip(0), blank.tcp());
+        let ethernet = EthernetHeader { to: blank.mac_to, from: blank.mac_from, kind: EtherType::IPV4 };
+        let fixed = Fixed { ethernet, ip: ip.map(U32::new), tcp: tcp.map(U32::new) };
+        let mut template = Self {
+            front: Front { fixed, timestamps: *timestamps },
+            flags: tcp[3],
+            payload_len: 0,
+            ip_sum: sum_of(ip),
+            tcp_sum: u64::from(checksum::fold(blank.tcp_sum(TEMPLATE_TCP_LEN))),
+        };
+        template.fit(headers.payload_len);
+        template
     }
 
-    pub const LEN: usize = TEMPLATE;
+    pub const LEN: usize = size_of::<Front>();
 
     /// As [`SegmentHeaders::write`].
     #[inline]
@@ -190,31 +184,33 @@ impl Template {
         payload_sum: u32,
     ) -> Option<()> {
         if payload_len != self.payload_len {
-            self.fit(payload_len)?;
+            self.fit(payload_len);
         }
-        let push = if push { Flags::PSH } else { Flags(0) };
-        let sum = self.tcp_sum + u64::from(seq) + u64::from(push.0) + u64::from(payload_sum);
-        let place = room.last_chunk_mut::<TEMPLATE>()?;
-        *place = self.bytes;
-        let (fixed, _) = Named::mut_from_prefix(place).ok()?;
-        fixed.tcp.seq = seq.into();
-        fixed.tcp.flags = self.flags | push;
-        fixed.tcp.checksum = checksum::finish(sum).into();
+        let push = if push { u32::from(Flags::PSH.0) } else { 0 };
+        let sum = self.tcp_sum + u64::from(seq) + u64::from(push) + u64::from(payload_sum);
+        let front = Front::mut_from_bytes(room.last_chunk_mut::<{ Self::LEN }>()?).ok()?;
+        *front = self.front;
+        let [_, place, _, flags, last] = &mut front.fixed.tcp;
+        *place = seq.into();
+        *flags = (self.flags | push << 16).into();
+        *last = (u32::from(checksum::finish(sum)) << 16).into();
         Some(())
     }
 
     /// The payload has another length from now on.
     #[inline]
-    fn fit(&mut self, payload_len: u16) -> Option<()> {
-        let total_len = IPV4_LEN as u16 + TEMPLATE_TCP_LEN + payload_len;
-        let (fixed, _) = Named::mut_from_prefix(&mut self.bytes).ok()?;
-        fixed.ip.total_len = total_len.into();
-        fixed.ip.checksum = checksum::finish(self.ip_sum + u64::from(total_len)).into();
+    fn fit(&mut self, payload_len: u16) {
+        let total_len = u32::from((IPV4_LEN as u16 + TEMPLATE_TCP_LEN).wrapping_add(payload_len));
+        let sum = checksum::finish(self.ip_sum + u64::from(total_len));
+        let [first, _, protocol, ..] = &mut self.front.fixed.ip;
+        *first = (first.get() & 0xffff_0000 | total_len).into();
+        *protocol = (IP_PROTOCOL_ROW | u32::from(sum)).into();
         self.tcp_sum = checksum::plus(self.tcp_sum, u64::from(payload_len) + u64::from(!self.payload_len));
         self.payload_len = payload_len;
-        Some(())
     }
 }
+
+const TEMPLATE_TCP_LEN: u16 = (TCP_LEN + TIMESTAMPS_LEN) as u16;
 
 #[cfg(test)]
 mod tests {
@@ -243,7 +239,7 @@ mod tests {
         };
         let flags = Flags::ACK | Flags::ECE;
         headers.flags = flags;
-        let mut template = Template::of(&headers).unwrap();
+        let mut template = Template::of(&headers, &options);
         for (seq, len, sum) in
             [(0, 0, 0), (u32::MAX, 1448, 0xffff), (0x8000_7fff, 1, 0x4100), (77, 1400, 0x1_2345)]
         {
@@ -256,7 +252,5 @@ mod tests {
                 assert_eq!(one, other, "{seq} {push} {len}");
             }
         }
-        headers.options = &[];
-        assert!(Template::of(&headers).is_none());
     }
 }

@@ -53,9 +53,13 @@ impl Side {
     }
 }
 
-/// A segment as the peer might send it next: mostly full and in order.
+/// A segment as the peer might send it next: mostly full and in order, or an ACK alone.
 fn segment(dice: &mut Dice, side: &Peer, clock: u32) -> Send {
-    let len = if dice.one_in(4) { dice.below(FULL + 1) } else { FULL };
+    let len = match dice.below(8) {
+        0 => 0,
+        1 | 2 => dice.below(FULL + 1),
+        _ => FULL,
+    };
     let out_of_place = if dice.one_in(20) { dice.below(4 * FULL).wrapping_sub(2 * FULL) } else { 0 };
     let flags = match dice.below(60) {
         0 => SYN | ACK,
@@ -80,8 +84,9 @@ fn segment(dice: &mut Dice, side: &Peer, clock: u32) -> Send {
 
 /// What a network or a bad card does to a packet now and then.
 fn mishandle(dice: &mut Dice, frame: &mut Vec<u8>) {
+    let place = 14 + dice.below(frame.len().min(74) as u32 - 14) as usize;
     match dice.below(80) {
-        0 => frame[14 + dice.below(60) as usize] ^= 1 << dice.below(8),
+        0 => frame[place] ^= 1 << dice.below(8),
         1 => frame.truncate(40),
         2 => frame.extend_from_slice(&[0; 6]),
         3 => {
