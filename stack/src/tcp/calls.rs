@@ -2,7 +2,9 @@
 
 use super::connection::{Connection, Marks};
 use super::urgent::Condition;
-use super::{State, delayed_ack, output, receive_queue, relief, send_queue, tuning, turn, urgent, window};
+use super::{
+    State, delayed_ack, output, receive_queue, relief, rollback, send_queue, tuning, turn, urgent, window,
+};
 use crate::Error;
 use crate::region::Handle;
 use crate::shard::Shard;
@@ -48,9 +50,10 @@ fn put(
         relief::moderate(s, c);
     }
     let Some(mut t) = turn::begin(s, c, now) else { return Err(Error::BadDescriptor) };
-    may_write(t.c)?;
-    if from.remaining() == 0 {
-        return Ok(0);
+    let allowed = may_write(t.c);
+    if allowed.is_err() || from.remaining() == 0 {
+        rollback::end(&mut s.head);
+        return allowed.map(|()| 0);
     }
     let taken = send_queue::fill(&mut t, from);
     if let Ok(n) = taken {
@@ -89,6 +92,19 @@ fn may_write(c: &mut Connection) -> Result<(), Error> {
 /// Moves received bytes to a program. Ok(0) at the end of the stream; `Again` when nothing is there yet. With `peek`
 /// they stay. The window is opened, and an update sent, as RFC 9293 3.8.6.2.2 says.
 pub fn read(
+    s: &mut Shard,
+    c: Handle<Connection>,
+    to: &mut impl Sink,
+    peek: bool,
+    now: u64,
+) -> Result<usize, Error> {
+    let outcome = read_in_turn(s, c, to, peek, now);
+    rollback::end(&mut s.head);
+    outcome
+}
+
+#[inline]
+fn read_in_turn(
     s: &mut Shard,
     c: Handle<Connection>,
     to: &mut impl Sink,

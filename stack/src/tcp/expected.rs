@@ -102,7 +102,6 @@ fn take_recent(s: &mut Shard, frame: FrameId, now: u64) -> Result<Taken, IsFor> 
     s.counters.tcp_segments_in += 1;
     let (front, len) = (packet.front, packet.len);
     if len > 0 && is_next(c, front) && says_what_is_known(c, front) && fits(c, &s.frames, front, len) {
-        rollback::begin_to_receive(&mut s.head, Entry::Connection(h).as_ref());
         let data = packet.data(frame);
         take_data(c, h, &mut s.frames, &s.head.sysctls, data, now);
         if !c.marks.put(Marks::TOUCHED) {

@@ -6,7 +6,7 @@ use super::transmit::{self, path_mss};
 use super::turn::{self, Turn};
 use super::{
     Seq, Settings, State, Sysctls, Tuple, ack, close, delayed_ack, fast_open, input, keep_alive, numbers,
-    path_mtu, patience, readiness, rtt, timewait, tuning, window,
+    path_mtu, patience, readiness, rollback, rtt, timewait, tuning, window,
 };
 use crate::Error;
 use crate::ip::net::Path;
@@ -73,12 +73,13 @@ fn prepare(s: &mut Shard, tuple: Tuple, settings: &Settings, now: u64) -> Result
     let h = create(s, tuple, settings, path, iss, now).ok_or(Error::NoBuffers)?;
     turn::enter_table(s, Entry::Connection(h));
     s.counters.connections_opened_active += 1;
-    if let Some(mut t) = turn::begin(s, h, now) {
+    if let Some(mut t) = turn::make(s, h, now) {
         t.enter(State::SYN_SENT);
         path_mtu::recall(&mut t);
         let offered = offered(&t.head.sysctls);
         t.c.marks.set(offered);
     }
+    rollback::end(&mut s.head);
     Ok(h)
 }
 

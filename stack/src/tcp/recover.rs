@@ -39,6 +39,7 @@ pub fn recover(s: &mut Shard, changing: EntryRef) {
     for index in 1..s.connections.high_water() {
         let Some(h) = s.connections.at(index) else { continue };
         sort(s, h);
+        rollback::cut_received(s, h);
         if put_back == Some(h) {
             s.counters.turns_taken_back += 1;
             rollback::fit(s, h);

@@ -4,7 +4,7 @@
 //! connections close the windows of all others. So would a program that does not read, or whose peer does not.
 
 use super::turn::Turn;
-use super::{Connection, beyond, send_queue, tuning, turn, window};
+use super::{Connection, beyond, rollback, send_queue, tuning, turn, window};
 use crate::region::{Handle, Steps, Walked};
 use crate::shard::Shard;
 
@@ -29,6 +29,7 @@ pub(super) fn relieve(s: &mut Shard, now: u64) {
         let Some(mut t) = turn::begin(s, h, now) else { continue };
         let mut steps = Steps::over(t.frames);
         while t.frames.is_scarce() && beyond::prune(&mut t) && steps.take(t.frames.damage()) {}
+        rollback::end(&mut s.head);
     }
 }
 

@@ -24,10 +24,8 @@ impl Remedy {
     const RESET: Self = Self(0);
     /// It is in [`Before`] as it was.
     const PUT_BACK: Self = Self(1);
-    /// Its numbers are good: what its queues hold beyond them is not there yet.
-    const CUT: Self = Self(2);
     /// It was just being made, and nobody knows of it: the peer asks again.
-    const DROP: Self = Self(3);
+    const DROP: Self = Self(2);
 }
 
 /// The connection that is being changed, before it was.
@@ -65,15 +63,6 @@ pub(super) fn begin_to_make(head: &mut ShardHead, h: EntryRef) {
     begin_with(head, h, Remedy::DROP);
 }
 
-/// The next segment is about to be queued for the connection `h`: what comes last is that its numbers say so.
-#[inline]
-pub(super) fn begin_to_receive(head: &mut ShardHead, h: EntryRef) {
-    if head.changing == h && head.before.remedy == Remedy::CUT {
-        return;
-    }
-    begin_with(head, h, Remedy::CUT);
-}
-
 #[inline]
 fn begin_with(head: &mut ShardHead, h: EntryRef, remedy: Remedy) {
     head.changing = EntryRef::NONE;
@@ -99,19 +88,15 @@ pub(super) fn was_being_made(head: &ShardHead) -> bool {
 /// After a death: whether the connection that was being changed can go on, as it is now or as it was.
 pub(super) fn put_back(s: &mut Shard, h: Handle<Connection>) -> bool {
     let Shard { head, connections, .. } = s;
-    match head.before.remedy {
-        Remedy::CUT => true,
-        Remedy::PUT_BACK => {
-            let Some(c) = connections.get_mut(h) else { return false };
-            // Not where its slot is, which is the table's.
-            *c = Connection { head: c.head, ..head.before.connection };
-            let (tuple, put) = (c.head.tuple, head.before.put);
-            s.take_back_from_outbox(put);
-            forget_time_wait(s, &tuple);
-            true
-        }
-        _ => false,
-    }
+    let Some(c) = connections.get_mut(h).filter(|_| head.before.remedy == Remedy::PUT_BACK) else {
+        return false;
+    };
+    // Not where it is in the table.
+    *c = Connection { head: c.head, ..head.before.connection };
+    let (tuple, put) = (c.head.tuple, head.before.put);
+    s.take_back_from_outbox(put);
+    forget_time_wait(s, &tuple);
+    true
 }
 
 /// The entry that was to take the connection's place.
@@ -124,12 +109,19 @@ fn forget_time_wait(s: &mut Shard, tuple: &Tuple) {
     }
 }
 
-/// Cuts the queues, which are linked already, to what the connection's numbers say.
-pub(super) fn fit(s: &mut Shard, h: Handle<Connection>) {
+/// What the receive queue, which is linked already, holds beyond RCV.NXT was not there yet: the short way in tells of
+/// what it changes by that number alone, last.
+pub(super) fn cut_received(s: &mut Shard, h: Handle<Connection>) {
     let Shard { connections, frames, .. } = s;
     let Some(c) = connections.get_mut(h) else { return };
     let fin = u32::from(c.marks.has(Marks::FIN_RECEIVED));
     cut(frames, &mut c.receive.queue, c.receive.next - fin, |_| false);
+}
+
+/// Brings the queue of what is sent, which is linked already, to what the numbers of a connection that was put back say.
+pub(super) fn fit(s: &mut Shard, h: Handle<Connection>) {
+    let Shard { connections, frames, .. } = s;
+    let Some(c) = connections.get_mut(h) else { return };
     let (end, fin_is_sent) = (c.send.end, c.fin_is_sent());
     cut(frames, &mut c.send.queue, end, |meta| meta.payload_len == 0 && Seq(meta.seq) == end && fin_is_sent);
     // What is not there any more was acknowledged.
