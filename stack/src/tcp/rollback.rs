@@ -8,7 +8,7 @@
 use super::connection::{Connection, Marks};
 use super::recovery::PUSH;
 use super::{Seq, Tuple};
-use crate::region::{FrameId, FrameMeta, Frames, Handle, List, Slab, Walk, settle};
+use crate::region::{FrameId, FrameMeta, Frames, Handle, List, Slab, Steps, Walk, Walked, settle};
 use crate::shard::{EntryRef, Shard, ShardHead};
 use crate::socket::{self, Reference};
 use crate::wire::checksum;
@@ -134,22 +134,25 @@ pub(super) fn fit(s: &mut Shard, h: Handle<Connection>) {
 
 /// Frees the frames from `end` on, but for those that `stays` tells; the one that it lies in is shortened.
 fn cut(frames: &mut Frames, queue: &mut List, end: Seq, stays: impl Fn(&FrameMeta) -> bool) {
-    for _ in 0..queue.len {
+    let mut steps = Steps::over(frames);
+    while !queue.is_empty() && steps.take(frames.damage()) {
         let last = FrameId(queue.last);
-        let Some(meta) = frames.meta_mut(last) else { return };
+        let Some(meta) = frames.meta(last).copied() else { return };
         let start = Seq(meta.seq);
         if start.is_before(end) {
-            let wanted = end.since(start);
-            if u32::from(meta.payload_len) > wanted {
-                meta.payload_len = wanted as u16;
-            }
-            return;
+            return shorten(frames, last, end.since(start));
         }
-        if stays(meta) {
+        if stays(&meta) {
             return;
         }
         queue.remove(frames, last.0);
         frames.release(last);
+    }
+}
+
+fn shorten(frames: &mut Frames, frame: FrameId, len: u32) {
+    if let Some(meta) = frames.meta_mut(frame).filter(|meta| u32::from(meta.payload_len) > len) {
+        meta.payload_len = len as u16;
     }
 }
 
