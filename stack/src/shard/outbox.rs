@@ -2,6 +2,7 @@
 
 use super::Shard;
 use crate::region::{FrameId, Frames, Table, settle};
+use core::ops::Range;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy, Default)]
@@ -76,12 +77,7 @@ impl Shard {
         let Ends { taken, put } = self.head.outbox;
         let mask = self.outbox.ring.len() - 1;
         let waiting = put.wrapping_sub(taken) & mask as u32;
-        for step in 0..waiting {
-            let frame = self.outbox.ring.get(taken.wrapping_add(step) as usize & mask).map(|&f| FrameId(f));
-            if let Some(meta) = frame.and_then(|f| self.frames.meta_mut(f)) {
-                meta.in_flight = 1;
-            }
-        }
+        self.mark_waiting(0..waiting, 1);
         self.head.outbox.put = taken.wrapping_add(waiting);
     }
 
@@ -95,13 +91,20 @@ impl Shard {
         if kept > waiting {
             return;
         }
-        for step in kept..waiting {
-            let frame = self.outbox.ring.get(taken.wrapping_add(step) as usize & mask).map(|&f| FrameId(f));
+        self.mark_waiting(kept..waiting, 0);
+        self.head.outbox.put = put;
+    }
+
+    /// Says of frames in the outbox, counted from the next that leaves, whether they are in flight.
+    fn mark_waiting(&mut self, places: Range<u32>, in_flight: u8) {
+        let mask = self.outbox.ring.len() - 1;
+        for step in places {
+            let at = self.head.outbox.taken.wrapping_add(step) as usize & mask;
+            let frame = self.outbox.ring.get(at).map(|&f| FrameId(f));
             if let Some(meta) = frame.and_then(|f| self.frames.meta_mut(f)) {
-                meta.in_flight = 0;
+                meta.in_flight = in_flight;
             }
         }
-        self.head.outbox.put = put;
     }
 
     pub fn outbox_is_empty(&self) -> bool {

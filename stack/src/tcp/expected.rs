@@ -1,6 +1,6 @@
 //! Header prediction (Jacobson, 1990): mostly a packet is for the connection that the last one was for, and brings its next
-//! data, or acknowledges more of ours, or both, and tells nothing else. It goes a short way, on which every header is where it always is. Whatever is not as expected
-//! takes the long way, which alone decides; what is done here is what the long way does with the same packet.
+//! data, or acknowledges more of ours, or both, and tells nothing else. It goes a short way, on which every header is where
+//! it always is. Whatever is not as expected takes the long way, which alone decides; what is done here is what the long way does with the same packet.
 
 use super::connection::{Connection, Marks};
 use super::input;

@@ -6,9 +6,9 @@
 use super::connection::Marks;
 use super::{Connection, State, fast_open, orphans, output, rate, rollback, timers, timewait};
 use crate::ip::net::Net;
-use crate::region::{FrameId, Frames, Handle, List, Steps, Walked};
-use crate::shard::{Counters, Entry, Outbox, Shard, ShardHead};
-use crate::socket::SocketRef;
+use crate::region::{FrameId, Frames, Handle, List, Slab, Steps, Walked};
+use crate::shard::{Counters, Entry, EntryRef, Outbox, Shard, ShardHead};
+use crate::socket::{Reference, SocketRef};
 use crate::wait;
 use core::sync::atomic::Ordering;
 
@@ -48,23 +48,27 @@ impl Turn<'_> {
 
 #[inline]
 pub(super) fn begin(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Option<Turn<'_>> {
-    let c = s.connections.get_mut(handle)?;
-    rollback::begin(&mut s.head, &s.references, Entry::Connection(handle).as_ref(), c);
-    turn(s, handle, now)
+    open(s, handle, now, rollback::begin)
 }
 
 /// The same for a connection that is being made, until [`rollback::end`]: after a death it was never there.
 #[inline]
 pub(super) fn make(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Option<Turn<'_>> {
-    rollback::begin_to_make(&mut s.head, Entry::Connection(handle).as_ref());
-    turn(s, handle, now)
+    open(s, handle, now, |head, _, entry, _| rollback::begin_to_make(head, entry))
 }
 
 #[inline(always)]
-fn turn(s: &mut Shard, handle: Handle<Connection>, now: u64) -> Option<Turn<'_>> {
+fn open(
+    s: &mut Shard,
+    handle: Handle<Connection>,
+    now: u64,
+    note: impl FnOnce(&mut ShardHead, &Slab<Reference>, EntryRef, &Connection),
+) -> Option<Turn<'_>> {
+    let c = s.connections.get_mut(handle)?;
+    note(&mut s.head, &s.references, Entry::Connection(handle).as_ref(), c);
     Some(Turn {
         handle,
-        c: s.connections.get_mut(handle)?,
+        c,
         frames: &mut s.frames,
         counters: &mut s.counters,
         net: &mut s.net,
